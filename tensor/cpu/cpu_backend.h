@@ -1,0 +1,48 @@
+// The cpu backend: OpenMP over fixed tiles, Eigen or our own kernels inside a tile. Tiles depend on shapes
+// alone, never on the number of threads, so results repeat to the bit.
+#pragma once
+
+#include <memory>
+
+#include "tensor/backend.h"
+
+namespace om {
+
+class CpuBackend : public Backend {
+ public:
+  std::string_view name() const override { return "cpu"; }
+  std::string description() const override;
+  bool supports(DType) const override { return true; }
+  bool supports(Math math) const override { return math == Math::strict; }
+  bool host_memory() const override { return true; }
+
+  void* allocate(std::size_t bytes) override;
+  void release(void* pointer) override;
+  void copy_from_host(void* destination, const void* source, std::size_t bytes) override;
+  void copy_to_host(void* destination, const void* source, std::size_t bytes) override;
+  void copy(void* destination, const void* source, std::size_t bytes) override;
+  void synchronize() override {}
+
+  void fill(Out y, double value) override;
+  void strided_copy(In x, std::int64_t x_offset, const Strides& x_strides, Out y, std::int64_t y_offset,
+                    const Strides& y_strides, const Shape& extent) override;
+  void cast(In x, Out y) override;
+  void random(Out y, Distribution distribution, In state) override;
+  void unary(UnaryOp op, In x, Out y, double a, double b) override;
+  void binary(BinaryOp op, In a, In b, Out y, double parameter) override;
+  void where(In condition, In a, In b, Out y) override;
+  void reduce(ReduceOp op, In x, Out y) override;
+  void matmul(In a, In b, Out y, const MatmulParams& params) override;
+  void conv2d(In x, In w, Out y, const Conv2dParams& params) override;
+  void conv2d_input_grad(In g, In w, Out x, const Conv2dParams& params) override;
+  void conv2d_weight_grad(In x, In g, Out w, const Conv2dParams& params) override;
+  void max_pool2d(In x, Out y, Out index, const Pool2dParams& params) override;
+  void upfirdn2d(In x, In filter, Out y, const UpFirDnParams& params) override;
+  void gather(In x, In index, Out y) override;
+  void scatter_add(In x, In index, Out y) override;
+};
+
+/// Throws Error where the processor is too old for this build.
+std::unique_ptr<Backend> make_cpu_backend();
+
+}  // namespace om
