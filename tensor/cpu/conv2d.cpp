@@ -1,0 +1,56 @@
+// Convolution as a matrix product: rows are output pixels, columns output channels, and k runs over the
+// window's taps and the input channels.
+#include <cstring>
+
+#include "tensor/cpu/conv_rows.h"
+#include "tensor/cpu/cpu_backend.h"
+#include "tensor/cpu/gemm.h"
+#include "tensor/cpu/widened.h"
+
+namespace om {
+namespace cpu {
+namespace {
+
+template <class T>
+void conv2d(CachingAllocator& memory, In x, In w, Out y, const ConvSize& size) {
+  const std::int64_t k = size.kh * size.kw * size.i;
+  if (y.shape.elements() == 0) return;
+  std::vector<Tap> taps;
+  for (std::int64_t r = 0; r < size.kh; ++r)
+    for (std::int64_t s = 0; s < size.kw; ++s) taps.push_back({r, s, r * size.kw + s});
+  const std::vector<T> zeros(static_cast<std::size_t>(size.i));
+  const ImageRows<T> rows{x.as<T>(),
+                          size.h,
+                          size.w,
+                          size.i,
+                          size.oh,
+                          size.ow,
+                          -size.conv.pad_h,
+                          -size.conv.pad_w,
+                          size.conv.stride_h,
+                          size.conv.stride_w,
+                          taps.data(),
+                          zeros.data()};
+  const GemmSize gemm_size{size.n * size.oh * size.ow, size.o, size.kh * size.kw, size.i};
+  const T* weights = w.as<T>();
+  T* out = y.as<T>();
+  if (size.o <= 4 && k > 0)
+    return gemm_dots<T>(gemm_size, rows, weights, k,
+                        [&](std::int64_t m, std::int64_t j, T value) { out[m * size.o + j] = value; });
+  const auto pack = [&](std::int64_t tap, std::int64_t first, std::int64_t count, std::int64_t column,
+                        std::int64_t width, T* panel) {
+    pack_transposed(weights + column * k + tap * size.i + first, k, count, width, panel);
+  };
+  gemm<T>(memory, gemm_size, rows, pack, [&](std::int64_t m) { return out + m * size.o; });
+}
+
+}  // namespace
+}  // namespace cpu
+
+void CpuBackend::conv2d(In x, In w, Out y, const Conv2dParams& params) {
+  cpu::with_float_operands(memory(), "conv2d", x, w, y, [&]<class T>(Type<T>, In p, In q, Out r) {
+    cpu::conv2d<T>(memory(), p, q, r, cpu::ConvSize(p.shape, q.shape, r.shape, params));
+  });
+}
+
+}  // namespace om

@@ -1,0 +1,312 @@
+// Matrix products for matmul and the convolutions: C[m, n] = sum over k of A[m, k] B[k, n].
+//
+// The scheme is Goto's ("Anatomy of high-performance matrix multiplication", 2008) with one change: A is
+// never packed. A row of A is a list of `taps` pointers to `depth` contiguous numbers each, k = (tap,
+// channel), so a convolution hands out pointers into its image (or to a row of zeros outside it) and needs no
+// im2col buffer; a plain matrix has one tap. B is packed into panels of Tile::kColumns columns, either once
+// for all (many rows) or by each task for itself (few rows: weights are then read once, in order).
+//
+// Tiles and the order of every sum depend on the sizes alone, so results do not depend on the number of
+// threads.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "tensor/cpu/scratch.h"
+#include "tensor/registry.h"
+
+namespace om::cpu {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64, kTileRows = 8, kTileVectors = 3;
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32, kTileRows = 6, kTileVectors = 2;
+#else
+constexpr int kVectorBytes = 16, kTileRows = 6, kTileVectors = 2;
+#endif
+
+/// The block of C that the microkernel holds in registers.
+template <class T>
+struct Tile {
+  static constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+  static constexpr int kRows = kTileRows;
+  static constexpr int kColumns = kLanes * kTileVectors;
+};
+
+/// One microkernel call: `taps` groups of kRows row pointers, `count` numbers from each at `first`, against a
+/// packed panel [taps count, kColumns]; written (or added) to columns [0, columns) of the first `rows_used`
+/// rows of c.
+template <class T>
+struct TileTask {
+  const T* const* rows;
+  std::int64_t taps, first, count;
+  const T* panel;
+  T* const* c;
+  std::int64_t c_offset;
+  int rows_used, columns;
+  bool add;
+};
+template <class T>
+void multiply_tile(const TileTask<T>& task);
+
+/// c[i][j] = <row i, weights j> for up to 4 rows and up to 4 weight rows of `taps` x `depth` contiguous
+/// numbers; rows holds taps groups of 4 pointers.
+template <class T>
+void multiply_dots(const T* const* rows, std::int64_t taps, std::int64_t depth, const T* const* weights,
+                   int weight_count, T (*c)[4]);
+
+/// panel[k, j] = source[j step + k] for k < count, j < width; zeros for width <= j < kColumns. (B's columns
+/// are contiguous.)
+template <class T>
+void pack_transposed(const T* source, std::int64_t step, std::int64_t count, std::int64_t width, T* panel);
+/// panel[k, j] = source[k step + j]. (B's rows are contiguous.)
+template <class T>
+void pack_rows(const T* source, std::int64_t step, std::int64_t count, std::int64_t width, T* panel);
+
+struct GemmSize {
+  std::int64_t m, n, taps, depth;
+  std::int64_t k() const { return taps * depth; }
+  double flops() const {
+    return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k());
+  }
+};
+
+/// A range of k that one microkernel call runs over: channels [first, first + count) of taps [tap, tap +
+/// taps).
+struct KBlock {
+  std::int64_t tap, taps, first, count;
+  std::int64_t length() const { return taps * count; }
+};
+std::vector<KBlock> split_k(std::int64_t taps, std::int64_t depth);
+
+/// Below this much work a parallel region costs more than it gives.
+constexpr double kParallelFlops = 2e5;
+inline int gemm_threads(double flops) { return flops < kParallelFlops ? 1 : threads(); }
+
+constexpr std::int64_t round_up(std::int64_t value, std::int64_t step) {
+  return (value + step - 1) / step * step;
+}
+
+/// What one thread needs for `rows` rows of A and C.
+template <class T, class Rows>
+struct RowTable {
+  using Row = typename Rows::Row;
+  static constexpr int kRows = Tile<T>::kRows;
+
+  static std::int64_t bytes(std::int64_t rows, std::int64_t taps) {
+    const std::int64_t padded = round_up(rows, kRows);
+    return round_up(padded * static_cast<std::int64_t>(sizeof(Row)), 64) + padded * (taps + 1) * 8;
+  }
+
+  RowTable(void* memory, std::int64_t rows)
+      : states(static_cast<Row*>(memory)),
+        padded(round_up(rows, kRows)),
+        c(reinterpret_cast<T**>(static_cast<char*>(memory) +
+                                round_up(padded * static_cast<std::int64_t>(sizeof(Row)), 64))),
+        pointers(const_cast<const T**>(c + padded)) {}
+
+  /// Rows beyond `count` repeat the last one; their results are dropped.
+  template <class RowC>
+  void start(const Rows& rows, const RowC& row_c, std::int64_t first, std::int64_t count) {
+    used = count;
+    for (std::int64_t i = 0; i < count; ++i) {
+      states[i] = rows.start(first + i);
+      c[i] = row_c(first + i);
+    }
+    for (std::int64_t i = count; i < round_up(count, kRows); ++i) {
+      states[i] = states[count - 1];
+      c[i] = c[count - 1];
+    }
+  }
+
+  void point(const Rows& rows, const KBlock& block) {
+    const T** out = pointers;
+    for (std::int64_t i = 0; i < used; i += kRows)
+      for (std::int64_t tap = block.tap; tap < block.tap + block.taps; ++tap)
+        for (int j = 0; j < kRows; ++j) *out++ = rows.at(states[i + j], tap);
+  }
+
+  /// All row tiles against one packed panel.
+  void multiply(const KBlock& block, const T* panel, std::int64_t column, std::int64_t columns,
+                bool add) const {
+    for (std::int64_t i = 0; i < used; i += kRows)
+      multiply_tile<T>({pointers + i * block.taps, block.taps, block.first, block.count, panel, c + i, column,
+                        static_cast<int>(std::min<std::int64_t>(kRows, used - i)), static_cast<int>(columns),
+                        add});
+  }
+
+  Row* states;
+  std::int64_t padded;
+  T** c;
+  const T** pointers;
+  std::int64_t used = 0;
+};
+
+constexpr std::int64_t kFewRows = 512;           // at most this many rows: each task packs its own part of B
+constexpr std::int64_t kSharedBytes = 24 << 20;  // of B packed at a time
+
+/// Few rows: one task per block of columns, which packs its part of B piece by piece and meets every row with
+/// it.
+template <class T, class Rows, class PackB, class RowC>
+void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PackB& pack_b,
+                   const RowC& row_c, bool add, int workers) {
+  constexpr std::int64_t kColumns = Tile<T>::kColumns;
+  const std::vector<KBlock> blocks = split_k(size.taps, size.depth);
+  const std::int64_t panels = (size.n + kColumns - 1) / kColumns;
+  const std::int64_t group = std::clamp<std::int64_t>(panels / 8, 1, 4);
+  const std::int64_t tasks = (panels + group - 1) / group;
+  std::int64_t longest = 0, most_taps = 0;
+  for (const KBlock& block : blocks) {
+    longest = std::max(longest, block.length());
+    most_taps = std::max(most_taps, block.taps);
+  }
+  const std::int64_t table_bytes = round_up(RowTable<T, Rows>::bytes(size.m, most_taps), 64);
+  const std::int64_t panel_bytes = group * longest * kColumns * static_cast<std::int64_t>(sizeof(T));
+  Scratch scratch(memory, static_cast<std::size_t>((table_bytes + panel_bytes) * workers));
+#pragma omp parallel num_threads(workers) if (workers > 1)
+  {
+    char* mine = scratch.as<char>() + omp_get_thread_num() * (table_bytes + panel_bytes);
+    RowTable<T, Rows> table(mine, size.m);
+    T* panel = reinterpret_cast<T*>(mine + table_bytes);
+    table.start(rows, row_c, 0, size.m);
+#pragma omp for schedule(dynamic)
+    for (std::int64_t task = 0; task < tasks; ++task) {
+      const std::int64_t first = task * group, last = std::min(panels, first + group);
+      for (std::size_t b = 0; b < blocks.size(); ++b) {
+        const KBlock& block = blocks[b];
+        table.point(rows, block);
+        for (std::int64_t p = first; p < last; ++p) {
+          const std::int64_t column = p * kColumns, columns = std::min(kColumns, size.n - column);
+          for (std::int64_t t = 0; t < block.taps; ++t)
+            pack_b(block.tap + t, block.first, block.count, column, columns,
+                   panel + t * block.count * kColumns);
+          table.multiply(block, panel, column, columns, add || b > 0);
+        }
+      }
+    }
+  }
+}
+
+/// Many rows: B is packed for all (in slices of kSharedBytes), then one task per block of rows.
+template <class T, class Rows, class PackB, class RowC>
+void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PackB& pack_b,
+                    const RowC& row_c, bool add, int workers) {
+  constexpr std::int64_t kColumns = Tile<T>::kColumns, kRows = Tile<T>::kRows;
+  const std::vector<KBlock> blocks = split_k(size.taps, size.depth);
+  const std::int64_t panels = (size.n + kColumns - 1) / kColumns;
+  const std::int64_t step = std::clamp<std::int64_t>(round_up(size.m / 16, kRows), kRows, 16 * kRows);
+  const std::int64_t tasks = (size.m + step - 1) / step;
+  const std::int64_t limit =
+      std::max<std::int64_t>(1, kSharedBytes / (panels * kColumns * static_cast<std::int64_t>(sizeof(T))));
+  std::int64_t most_taps = 0, all = 0, longest = 0;
+  for (const KBlock& block : blocks) {
+    most_taps = std::max(most_taps, block.taps);
+    longest = std::max(longest, block.length());
+    all += block.length();
+  }
+  const std::int64_t slice = std::min(all, std::max(limit, longest));
+  const std::int64_t table_bytes = round_up(RowTable<T, Rows>::bytes(step, most_taps), 64);
+  Scratch packed_memory(memory, static_cast<std::size_t>(slice * panels * kColumns) * sizeof(T));
+  Scratch tables(memory, static_cast<std::size_t>(table_bytes * workers));
+  T* packed = packed_memory.as<T>();
+
+  for (std::size_t from = 0; from < blocks.size();) {
+    std::size_t to = from;
+    std::vector<std::int64_t> start;  // of each block in `packed`, in numbers
+    for (std::int64_t length = 0; to < blocks.size() && length + blocks[to].length() <= slice; ++to) {
+      start.push_back(length * panels * kColumns);
+      length += blocks[to].length();
+    }
+    const std::int64_t pieces = static_cast<std::int64_t>(to - from) * panels;
+#pragma omp parallel num_threads(workers) if (workers > 1)
+    {
+#pragma omp for schedule(static)
+      for (std::int64_t piece = 0; piece < pieces; ++piece) {
+        const std::int64_t b = piece / panels, column = piece % panels * kColumns;
+        const KBlock& block = blocks[from + static_cast<std::size_t>(b)];
+        T* panel = packed + start[static_cast<std::size_t>(b)] + column * block.length();
+        for (std::int64_t t = 0; t < block.taps; ++t)
+          pack_b(block.tap + t, block.first, block.count, column, std::min(kColumns, size.n - column),
+                 panel + t * block.count * kColumns);
+      }
+      RowTable<T, Rows> table(tables.as<char>() + omp_get_thread_num() * table_bytes, step);
+#pragma omp for schedule(dynamic)
+      for (std::int64_t task = 0; task < tasks; ++task) {
+        table.start(rows, row_c, task * step, std::min(step, size.m - task * step));
+        for (std::size_t b = from; b < to; ++b) {
+          const KBlock& block = blocks[b];
+          table.point(rows, block);
+          for (std::int64_t column = 0; column < size.n; column += kColumns)
+            table.multiply(block, packed + start[b - from] + column * block.length(), column,
+                           std::min(kColumns, size.n - column), add || b > 0);
+        }
+      }
+    }
+    from = to;
+  }
+}
+
+/// C = A B (or C += A B: add).
+///   rows.start(m) -> Rows::Row, rows.at(row, tap) -> pointer to `depth` numbers;
+///   pack_b(tap, first, count, column, columns, panel) fills panel [count, kColumns] from B's rows (tap,
+///   first..) and columns; row_c(m) -> pointer to row m of C, n contiguous numbers.
+template <class T, class Rows, class PackB, class RowC>
+void gemm(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PackB& pack_b,
+          const RowC& row_c, bool add = false) {
+  if (size.m == 0 || size.n == 0) return;
+  if (size.k() == 0) {
+    if (!add)
+      for (std::int64_t m = 0; m < size.m; ++m) std::fill_n(row_c(m), size.n, T(0));
+    return;
+  }
+  const int workers = gemm_threads(size.flops());
+  if (size.m <= kFewRows && (size.n >= 4 * Tile<T>::kColumns || size.m <= 4 * Tile<T>::kRows))
+    gemm_few_rows<T>(memory, size, rows, pack_b, row_c, add, workers);
+  else
+    gemm_many_rows<T>(memory, size, rows, pack_b, row_c, add, workers);
+}
+
+/// C[m, j] = <row m, weights + j k> for at most 4 columns: no panel would be full, so the sums run along k
+/// instead. store(m, j, value) writes.
+template <class T, class Rows, class Store>
+void gemm_dots(const GemmSize& size, const Rows& rows, const T* weights, std::int64_t weight_step,
+               const Store& store) {
+  const int workers = gemm_threads(size.flops());
+  const T* weight_rows[4] = {};
+  for (std::int64_t j = 0; j < size.n; ++j) weight_rows[j] = weights + j * weight_step;
+  constexpr std::int64_t kTaps = 32;  // pointers held at a time
+#pragma omp parallel for schedule(static) num_threads(workers) if (workers > 1)
+  for (std::int64_t m = 0; m < size.m; m += 4) {
+    const std::int64_t used = std::min<std::int64_t>(4, size.m - m);
+    typename Rows::Row states[4];
+    for (int i = 0; i < 4; ++i) states[i] = rows.start(std::min(m + i, size.m - 1));
+    T sums[4][4] = {};
+    for (std::int64_t tap = 0; tap < size.taps; tap += kTaps) {
+      const std::int64_t taps = std::min(kTaps, size.taps - tap);
+      const T* pointers[kTaps * 4];
+      for (std::int64_t t = 0; t < taps; ++t)
+        for (int i = 0; i < 4; ++i) pointers[t * 4 + i] = rows.at(states[i], tap + t);
+      const T* slice[4] = {};
+      for (std::int64_t j = 0; j < size.n; ++j) slice[j] = weight_rows[j] + tap * size.depth;
+      multiply_dots<T>(pointers, taps, size.depth, slice, static_cast<int>(size.n), sums);
+    }
+    for (std::int64_t i = 0; i < used; ++i)
+      for (std::int64_t j = 0; j < size.n; ++j) store(m + i, j, sums[i][j]);
+  }
+}
+
+/// Rows of a dense matrix.
+template <class T>
+struct MatrixRows {
+  using Row = const T*;
+  const T* data;
+  std::int64_t step;
+  Row start(std::int64_t m) const { return data + m * step; }
+  const T* at(Row row, std::int64_t) const { return row; }
+};
+
+}  // namespace om::cpu

@@ -1,0 +1,78 @@
+// The cpu backend's convolution and its two gradients against the reference backend in double, on shapes that
+// reach every path and edge of its tiles.
+#include "tests/tensor/contraction_check.h"
+
+namespace om {
+namespace {
+
+using contraction_check::check;
+using contraction_check::Kernel;
+
+struct ConvCase {
+  std::int64_t n, h, w, i, o, kh, kw;
+  Conv2dParams params;
+};
+
+Conv2dParams params(std::int64_t stride_h, std::int64_t stride_w, std::int64_t pad_h, std::int64_t pad_w) {
+  return {.stride_h = stride_h, .stride_w = stride_w, .pad_h = pad_h, .pad_w = pad_w};
+}
+
+std::vector<ConvCase> conv_cases() {
+  return {
+      {1, 1, 1, 1, 1, 1, 1, params(1, 1, 0, 0)},     {0, 4, 4, 3, 5, 3, 3, params(1, 1, 1, 1)},
+      {1, 4, 4, 0, 5, 3, 3, params(1, 1, 1, 1)},     {1, 4, 4, 3, 0, 3, 3, params(1, 1, 1, 1)},
+      {2, 5, 7, 3, 17, 3, 3, params(1, 1, 1, 1)},    {1, 9, 8, 1, 1, 3, 3, params(1, 1, 1, 1)},
+      {1, 8, 8, 20, 3, 1, 1, params(1, 1, 0, 0)},    {2, 8, 9, 12, 1, 3, 3, params(1, 1, 1, 1)},
+      {1, 6, 6, 5, 4, 3, 3, params(2, 2, 1, 1)},     {2, 9, 11, 8, 24, 3, 3, params(2, 2, 0, 0)},
+      {1, 10, 9, 16, 16, 3, 3, params(2, 2, 1, 1)},  {1, 7, 7, 6, 9, 1, 1, params(2, 2, 0, 0)},
+      {1, 12, 5, 4, 7, 5, 2, params(3, 1, 2, 1)},    {1, 4, 4, 40, 33, 3, 3, params(1, 1, 1, 1)},
+      {1, 5, 4, 10, 11, 4, 4, params(1, 1, 3, 3)},   {1, 30, 31, 7, 18, 3, 3, params(1, 1, 1, 1)},
+      {2, 16, 16, 64, 48, 3, 3, params(1, 1, 1, 1)}, {1, 33, 31, 48, 80, 3, 3, params(1, 1, 1, 1)},
+      {1, 9, 9, 400, 20, 3, 3, params(1, 1, 1, 1)},  {1, 8, 8, 33, 520, 3, 3, params(1, 1, 1, 1)},
+      {3, 17, 9, 32, 32, 3, 3, params(1, 1, 0, 2)},  {1, 23, 22, 130, 36, 3, 3, params(2, 2, 1, 1)},
+      {1, 40, 40, 3, 16, 7, 7, params(4, 4, 3, 3)},  {1, 2, 3, 9, 9, 3, 3, params(5, 4, 2, 2)},
+  };
+}
+
+struct Shapes {
+  Shape x, w, y;
+};
+
+Shapes shapes_of(const ConvCase& c) {
+  const std::int64_t oh = (c.h + 2 * c.params.pad_h - c.kh) / c.params.stride_h + 1;
+  const std::int64_t ow = (c.w + 2 * c.params.pad_w - c.kw) / c.params.stride_w + 1;
+  return {{c.n, c.h, c.w, c.i}, {c.o, c.kh, c.kw, c.i}, {c.n, oh, ow, c.o}};
+}
+
+std::string describe(const ConvCase& c) {
+  const Shapes s = shapes_of(c);
+  return text("x ", s.x, " w ", s.w, " y ", s.y, " stride ", c.params.stride_h, " ", c.params.stride_w,
+              " pad ", c.params.pad_h, " ", c.params.pad_w);
+}
+
+TEST(Conv2d, AgreesWithReference) {
+  for (const ConvCase& c : conv_cases()) {
+    const Shapes s = shapes_of(c);
+    check([&](Backend& backend, In x, In w, Out y) { backend.conv2d(x, w, y, c.params); }, s.x, s.w, s.y,
+          describe(c));
+  }
+}
+
+TEST(Conv2dInputGrad, AgreesWithReference) {
+  for (const ConvCase& c : conv_cases()) {
+    const Shapes s = shapes_of(c);
+    check([&](Backend& backend, In g, In w, Out x) { backend.conv2d_input_grad(g, w, x, c.params); }, s.y,
+          s.w, s.x, describe(c));
+  }
+}
+
+TEST(Conv2dWeightGrad, AgreesWithReference) {
+  for (const ConvCase& c : conv_cases()) {
+    const Shapes s = shapes_of(c);
+    check([&](Backend& backend, In x, In g, Out w) { backend.conv2d_weight_grad(x, g, w, c.params); }, s.x,
+          s.y, s.w, describe(c));
+  }
+}
+
+}  // namespace
+}  // namespace om
