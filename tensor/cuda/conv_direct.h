@@ -1,0 +1,21 @@
+// Convolutions by definition: one thread per result (one block per weight gradient), every floating dtype.
+// For double, and for what cuDNN has no deterministic engine for.
+#pragma once
+
+#include "tensor/cuda/cuda_backend.h"
+
+namespace om::cuda {
+
+enum class ConvKind : std::uint8_t { forward, input_grad, weight_grad };
+
+/// The operands of all three kernels in their forward roles; the result is the one that kind names.
+struct ConvArrays {
+  ConvKind kind;
+  DType dtype;
+  void *x, *w, *y;  // [N, H, W, I], [O, kH, kW, I], [N, OH, OW, O]
+  Shape x_shape, w_shape, y_shape;
+};
+
+void direct_convolution(const ConvArrays& arrays, const Conv2dParams& params, cudaStream_t stream);
+
+}  // namespace om::cuda

@@ -1,0 +1,91 @@
+// The cuda backend: one card, one stream. Elementwise kernels, copies and reductions are our own,
+// convolutions are cuDNN's (conv_plans.h) with our own direct kernels behind them (conv_direct.h).
+//
+// This is the first slice: the kernels in not_yet.cpp throw. Memory is stream-ordered by the caching
+// allocator: a block freed by the host is reused by kernels that the one stream runs later.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <memory>
+#include <string>
+
+#include "tensor/backend.h"
+
+namespace om::cuda {
+
+class ConvPlans;
+
+class CudaBackend final : public Backend {
+ public:
+  /// Takes the process's first visible device. Error where there is none.
+  CudaBackend();
+  ~CudaBackend() override;
+
+  std::string_view name() const override { return "cuda"; }
+  std::string description() const override { return description_; }
+  /// bf16 and tf32 need compute capability 8.0.
+  bool supports(DType dtype) const override { return dtype != DType::bf16 || capability_ >= 80; }
+  bool supports(Math math) const override { return math == Math::strict || capability_ >= 80; }
+  bool host_memory() const override { return false; }
+
+  void* allocate(std::size_t bytes) override;
+  void release(void* pointer) override;
+  void copy_from_host(void* destination, const void* source, std::size_t bytes) override;
+  void copy_to_host(void* destination, const void* source, std::size_t bytes) override;
+  void copy(void* destination, const void* source, std::size_t bytes) override;
+  void synchronize() override;
+  void* allocate_pinned(std::size_t bytes) override;
+  void release_pinned(void* pointer) override;
+
+  bool begin_capture() override;
+  std::unique_ptr<CapturedGraph> end_capture() override;
+
+  void fill(Out y, double value) override;
+  void strided_copy(In x, std::int64_t x_offset, const Strides& x_strides, Out y, std::int64_t y_offset,
+                    const Strides& y_strides, const Shape& extent) override;
+  void cast(In x, Out y) override;
+  void random(Out y, Distribution distribution, In state) override;
+  void unary(UnaryOp op, In x, Out y, double a, double b) override;
+  void binary(BinaryOp op, In a, In b, Out y, double parameter) override;
+  void where(In condition, In a, In b, Out y) override;
+  void reduce(ReduceOp op, In x, Out y) override;
+  void matmul(In a, In b, Out y, const MatmulParams& params) override;
+  void conv2d(In x, In w, Out y, const Conv2dParams& params) override;
+  void conv2d_input_grad(In g, In w, Out x, const Conv2dParams& params) override;
+  void conv2d_weight_grad(In x, In g, Out w, const Conv2dParams& params) override;
+  void max_pool2d(In x, Out y, Out index, const Pool2dParams& params) override;
+  void upfirdn2d(In x, In filter, Out y, const UpFirDnParams& params) override;
+  void gather(In x, In index, Out y) override;
+  void scatter_add(In x, In index, Out y) override;
+
+  cudaStream_t stream() const { return stream_; }
+
+ private:
+  /// Error in one line where `action` cannot be part of a recording.
+  void refuse_capture(const char* action) const;
+
+  int capability_ = 0;  // 90 for 9.0
+  std::string description_;
+  cudaStream_t stream_ = nullptr;
+  std::unique_ptr<ConvPlans> plans_;
+  bool capturing_ = false;
+  CachingAllocator::Pool capture_pool_ = CachingAllocator::kSharedPool;
+};
+
+/// Scratch memory for the kernels of one call; the stream orders its reuse.
+class Scratch {
+ public:
+  Scratch(CudaBackend& backend, std::size_t bytes)
+      : backend_(backend), data_(backend.memory().allocate(bytes)) {}
+  ~Scratch() { backend_.memory().free(data_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  CudaBackend& backend_;
+  void* data_;
+};
+
+}  // namespace om::cuda
