@@ -1,0 +1,209 @@
+// The chain rule. For y = f(x_1, .., x_n) and a scalar L, dL/dx_i = J_i^T dL/dy: each node's rule computes
+// these products, and the gradients that reach one tensor along several paths add up. Nodes are visited in
+// the reverse of creation order, so a node's gradient is complete before its rule runs.
+#include "autograd/grad.h"
+
+#include <algorithm>
+#include <atomic>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "autograd/node.h"
+#include "autograd/ops.h"
+#include "autograd/record.h"
+
+namespace om {
+namespace {
+
+thread_local bool recording = true;
+thread_local Precision current_precision = Precision::fp32;
+std::atomic<std::uint64_t> next_order{0};
+
+/// All nodes that the outputs depend on, oldest first.
+std::vector<Node*> ancestors(const std::vector<Tensor>& outputs) {
+  std::unordered_set<Node*> seen;
+  std::vector<Node*> found;
+  const auto visit = [&](Node* node) {
+    if (node != nullptr && seen.insert(node).second) found.push_back(node);
+  };
+  for (const Tensor& output : outputs) visit(output.node().get());
+  for (std::size_t i = 0; i < found.size(); ++i)
+    for (const auto& input : found[i]->inputs) visit(input.get());
+  std::sort(found.begin(), found.end(), [](const Node* a, const Node* b) { return a->order < b->order; });
+  return found;
+}
+
+void check_gradient(const char* op, const Node& of, const Tensor& g) {
+  if (g.shape() != of.shape || g.dtype() != of.dtype)
+    fail(op, ": the gradient of an input expects ", of.shape, " of ", name_of(of.dtype), ", got ", g.shape(),
+         " of ", name_of(g.dtype()));
+}
+
+Tensor seed(const Tensor& output, const GradOptions& options, std::size_t i) {
+  if (!options.output_gradients.empty()) return options.output_gradients[i];
+  if (output.elements() != 1)
+    fail("grad: output ", i, " has shape ", output.shape(),
+         "; only a single element needs no output gradient");
+  return Tensor::full(output.shape(), 1, output.dtype(), output.backend());
+}
+
+}  // namespace
+
+std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
+                         const GradOptions& options) {
+  if (!options.output_gradients.empty() && options.output_gradients.size() != outputs.size())
+    fail("grad: expects ", outputs.size(), " output gradients, got ", options.output_gradients.size());
+  std::unordered_map<const Node*, Tensor> gradient;  // of each node's output, as far as it has been summed
+  std::unordered_set<const Node*> useful;            // nodes on a path to an input
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i].requires_grad())
+      fail("grad: input ", i, " (", inputs[i].shape(), ") does not require a gradient");
+    useful.insert(inputs[i].node().get());
+  }
+  const std::unordered_set<const Node*> targets = useful;
+
+  const std::vector<Node*> nodes = ancestors(outputs);
+  for (const Node* node : nodes)
+    for (const auto& input : node->inputs)
+      if (useful.contains(input.get())) useful.insert(node);
+
+  const bool previous = recording;
+  recording = options.create_graph;
+  struct Restore {
+    bool value;
+    ~Restore() { recording = value; }
+  } const restore{previous};
+
+  const auto accumulate = [&](const char* op, const Node* node, const Tensor& g) {
+    check_gradient(op, *node, g);
+    Tensor& sum = gradient[node];
+    sum = sum.defined() ? add(sum, g) : g;
+  };
+  for (std::size_t i = 0; i < outputs.size(); ++i)
+    if (outputs[i].requires_grad()) accumulate("grad", outputs[i].node().get(), seed(outputs[i], options, i));
+
+  for (auto it = nodes.rbegin(); it != nodes.rend(); ++it) {
+    Node& node = **it;
+    const auto found = gradient.find(&node);
+    if (found == gradient.end() || !useful.contains(&node)) continue;
+    std::vector<bool> needed;
+    bool any = false;
+    for (const auto& input : node.inputs) {
+      needed.push_back(input != nullptr && useful.contains(input.get()));
+      any = any || needed.back();
+    }
+    if (!any) continue;
+    if (node.released) fail(node.op, ": its graph was released by an earlier grad(); pass keep_graph there");
+    const Tensor g = found->second;
+    if (!targets.contains(&node)) gradient.erase(found);
+    const PrecisionScope scope(node.precision);
+    const Gradients gradients = node.rule(Saved(node, needed), g);
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      if (!needed[i]) continue;
+      if (i >= gradients.size() || !gradients[i].defined())
+        fail(node.op, ": its rule gave no gradient for input ", i);
+      accumulate(node.op, node.inputs[i].get(), gradients[i]);
+    }
+    if (!options.create_graph && !options.keep_graph) node.release();
+  }
+
+  std::vector<Tensor> results;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const auto found = gradient.find(inputs[i].node().get());
+    if (found == gradient.end() && !options.allow_unused)
+      fail("grad: the outputs do not depend on input ", i, " (", inputs[i].shape(), ")");
+    results.push_back(found == gradient.end() ? Tensor() : found->second);
+  }
+  return results;
+}
+
+Tensor require_grad(const Tensor& x) {
+  if (!is_floating(x.dtype())) fail("require_grad: expects a floating dtype, got ", name_of(x.dtype()));
+  if (!x.requires_grad()) x.set_node(std::make_shared<Node>("leaf", x));
+  return x;
+}
+
+NoGrad::NoGrad() : previous_(recording) { recording = false; }
+NoGrad::~NoGrad() { recording = previous_; }
+bool grad_enabled() { return recording; }
+
+Precision precision() { return current_precision; }
+PrecisionScope::PrecisionScope(Precision precision) : previous_(current_precision) {
+  current_precision = precision;
+}
+PrecisionScope::~PrecisionScope() { current_precision = previous_; }
+std::string_view name_of(Precision precision) {
+  switch (precision) {
+    case Precision::fp32: return "fp32";
+    case Precision::tf32: return "tf32";
+    case Precision::bf16: return "bf16";
+  }
+  return "?";
+}
+
+Node::Node(const char* op, const Tensor& output)
+    : op(op),
+      order(next_order++),
+      shape(output.shape()),
+      dtype(output.dtype()),
+      precision(current_precision) {}
+
+Node::~Node() {
+  // Unlinks ancestors in a loop: a chain of nodes that freed one another recursively could exhaust the stack.
+  release();
+  std::vector<std::shared_ptr<Node>> pending = std::move(inputs);
+  while (!pending.empty()) {
+    const std::shared_ptr<Node> node = std::move(pending.back());
+    pending.pop_back();
+    if (node == nullptr || node.use_count() > 1) continue;
+    node->release();
+    for (auto& input : node->inputs) pending.push_back(std::move(input));
+    node->inputs.clear();
+  }
+}
+
+void Node::release() {
+  released = true;
+  rule = nullptr;
+  kept_inputs.clear();
+  kept_output = {};
+}
+
+namespace {
+
+Tensor checked(const Kept& kept, const char* op, const char* what) {
+  if (!kept.tensor.defined()) fail(op, ": its rule asked for an ", what, " that it did not keep");
+  if (kept.tensor.storage()->version() != kept.version)
+    fail(op, ": a kept ", what, " (", kept.tensor.shape(), ") was overwritten since the op ran");
+  return kept.tensor;
+}
+
+}  // namespace
+
+Tensor Saved::input(int i) const {
+  Tensor x = checked(node_.kept_inputs[static_cast<std::size_t>(i)], node_.op, "input").detach();
+  x.set_node(node_.inputs[static_cast<std::size_t>(i)]);
+  return x;
+}
+
+Tensor Saved::output() const {
+  Tensor y = checked(node_.kept_output, node_.op, "output").detach();
+  y.set_node(const_cast<Node&>(node_).shared_from_this());
+  return y;
+}
+
+Tensor attach(const char* op, Tensor y, const std::vector<Tensor>& inputs, Keep keep, Rule rule) {
+  auto node = std::make_shared<Node>(op, y);
+  const auto hold = [](const Tensor& x) { return Kept{x.detach(), x.storage()->version()}; };
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    node->inputs.push_back(inputs[i].node());
+    const bool kept = i < 31 && (keep & keep_input(static_cast<int>(i))) != 0;
+    node->kept_inputs.push_back(kept ? hold(inputs[i]) : Kept{});
+  }
+  if ((keep & kKeepOutput) != 0) node->kept_output = hold(y);
+  node->rule = std::move(rule);
+  y.set_node(std::move(node));
+  return y;
+}
+
+}  // namespace om

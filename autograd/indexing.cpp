@@ -1,0 +1,65 @@
+// Max pooling, gather and scatter_add. Pooling picks elements, so its derivative scatters the gradient back
+// to the places it picked from; the derivative of that gathers, and the two alternate from there on.
+#include "autograd/checks.h"
+
+namespace om {
+namespace {
+
+using namespace detail;
+
+std::int64_t pooled_size(std::int64_t size, const Pool2d& o) {
+  const std::int64_t room = size + 2 * o.pad - o.kernel;
+  if (room < 0 && !(o.ceil_mode && size > 0)) return 0;
+  std::int64_t windows = std::max<std::int64_t>(0, o.ceil_mode ? room + o.stride - 1 : room) / o.stride + 1;
+  if (o.ceil_mode && (windows - 1) * o.stride >= size + o.pad) --windows;
+  return windows;
+}
+
+void check_pair(const char* op, const Tensor& x, const Tensor& index) {
+  expect_rank(op, "x", x, 2);
+  expect_rank(op, "index", index, 2);
+  same_backend(op, x, index);
+  if (index.dtype() != DType::i32) fail(op, ": expects an i32 index, got ", name_of(index.dtype()));
+  if (x.size(0) != index.size(0))
+    fail(op, ": batch sizes differ (x ", x.shape(), ", index ", index.shape(), ")");
+}
+
+Shape flat(const Shape& shape) { return {shape[0], shape[0] == 0 ? 0 : shape.elements() / shape[0]}; }
+
+}  // namespace
+
+Tensor max_pool2d(const Tensor& x, const Pool2d& o) {
+  expect_rank("max_pool2d", "x", x, 4);
+  expect_floating("max_pool2d", x);
+  if (o.kernel < 1 || o.stride < 1 || o.pad < 0 || 2 * o.pad > o.kernel)
+    fail("max_pool2d: expects kernel, stride >= 1 and 0 <= 2 pad <= kernel, got kernel ", o.kernel,
+         ", stride ", o.stride, ", pad ", o.pad);
+  Tensor y = x.empty_like({x.size(0), pooled_size(x.size(1), o), pooled_size(x.size(2), o), x.size(3)});
+  const Tensor index = Tensor::empty(y.shape(), DType::i32, x.backend());
+  x.backend().max_pool2d(x.in(), y.out(), index.out(),
+                         {o.kernel, o.kernel, o.stride, o.stride, o.pad, o.pad});
+  return record("max_pool2d", y, {x}, kKeepNothing, [index, from = x.shape()](const Saved&, const Tensor& g) {
+    const Shape picked = flat(index.shape());
+    return Gradients{reshape(scatter_add(reshape(g, picked), index.with_shape(picked), flat(from)[1]), from)};
+  });
+}
+
+Tensor gather(const Tensor& x, const Tensor& index) {
+  check_pair("gather", x, index);
+  Tensor y = x.empty_like(index.shape());
+  x.backend().gather(x.in(), index.in(), y.out());
+  return record("gather", y, {x}, kKeepNothing, [index, size = x.size(1)](const Saved&, const Tensor& g) {
+    return Gradients{scatter_add(g, index, size)};
+  });
+}
+
+Tensor scatter_add(const Tensor& x, const Tensor& index, std::int64_t size) {
+  check_pair("scatter_add", x, index);
+  if (x.shape() != index.shape()) fail("scatter_add: x ", x.shape(), " and index ", index.shape(), " differ");
+  Tensor y = x.empty_like({x.size(0), size});
+  x.backend().scatter_add(x.in(), index.in(), y.out());
+  return record("scatter_add", y, {x}, kKeepNothing,
+                [index](const Saved&, const Tensor& g) { return Gradients{gather(g, index)}; });
+}
+
+}  // namespace om

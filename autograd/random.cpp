@@ -1,0 +1,27 @@
+#include "autograd/random.h"
+
+namespace om {
+
+RandomSource::RandomSource(std::uint64_t seed, Backend& backend) : state_{seed, 0}, backend_(backend) {}
+
+Tensor RandomSource::draw(const Shape& shape, DType dtype, Distribution distribution) {
+  const auto word = [](std::uint64_t value) {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(value));
+  };
+  const std::vector<std::int32_t> words = {word(state_.seed), word(state_.seed >> 32), word(state_.draw),
+                                           word(state_.draw >> 32)};
+  ++state_.draw;
+  const Tensor state = Tensor::from_host(words, {4}, backend_);
+  Tensor y = Tensor::empty(shape, dtype, backend_);
+  backend_.random(y.out(), distribution, state.in());
+  return y;
+}
+
+Tensor RandomSource::normal(const Shape& shape, DType dtype) {
+  return draw(shape, dtype, Distribution::normal);
+}
+Tensor RandomSource::uniform(const Shape& shape, DType dtype) {
+  return draw(shape, dtype, Distribution::uniform);
+}
+
+}  // namespace om

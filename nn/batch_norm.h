@@ -1,0 +1,22 @@
+// Batch normalisation (Ioffe and Szegedy 2015): y = (x - mean) / sqrt(var + eps) * weight + bias per channel,
+// with the batch's mean and biased variance in train mode and the running ones in evaluation mode.
+#pragma once
+
+#include "nn/module.h"
+
+namespace om {
+
+class BatchNorm : public Module {
+ public:
+  BatchNorm(const Placement& place, std::int64_t channels, double eps = 1e-5, double momentum = 0.1);
+
+  /// x [N, H, W, C]. In train mode also updates running_mean and running_var (with the unbiased variance):
+  /// running = (1 - momentum) running + momentum batch, and counts num_batches_tracked.
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  double eps_, momentum_;
+  Tensor weight_, bias_, running_mean_, running_var_, batches_;
+};
+
+}  // namespace om

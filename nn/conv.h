@@ -1,0 +1,38 @@
+// Convolution layers, plain and equalised.
+#pragma once
+
+#include "autograd/ops.h"
+#include "nn/module.h"
+
+namespace om {
+
+struct ConvShape {
+  std::int64_t in = 1, out = 1, kernel = 3, stride = 1, pad = 0;
+};
+
+/// weight [O, kH, kW, I] (in files [O, I, kH, kW]), bias [O] where `bias`.
+class Conv : public Module {
+ public:
+  Conv(const Placement& place, const ConvShape& shape, bool bias);
+  /// x [N, H, W, I] -> [N, OH, OW, O].
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  Conv2d options_;
+  Tensor weight_, bias_;
+};
+
+/// A convolution at equalised learning rate: the weight is scaled by 1 / sqrt(fan_in) at run time, fan_in = I
+/// k^2.
+class EqualConv : public Module {
+ public:
+  EqualConv(const Placement& place, const ConvShape& shape, bool bias);
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  Conv2d options_;
+  double scale_;
+  Tensor weight_, bias_;
+};
+
+}  // namespace om

@@ -1,0 +1,84 @@
+#include "nn/modulated_conv.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "autograd/ops.h"
+#include "nn/resample.h"
+
+namespace om {
+namespace {
+
+const std::vector<double> kTaps = {1, 3, 3, 1};
+constexpr double kUpsamplingGain = 4;  // zero insertion keeps one value in four
+
+/// [N, C] as a factor per sample and channel of an image.
+Tensor per_channel(const Tensor& factors) {
+  return reshape(factors, {factors.size(0), 1, 1, factors.size(1)});
+}
+
+}  // namespace
+
+ModulatedConv::ModulatedConv(const Placement& place, const Options& o)
+    : options_(o),
+      scale_(1 / std::sqrt(static_cast<double>(o.in * o.kernel * o.kernel))),
+      weight_(o.kind == Kind::up ? parameter("weight", place.zeros({o.in, o.kernel, o.kernel, o.out}),
+                                             layouts::modulated_up_conv)
+                                 : parameter("weight", place.zeros({o.out, o.kernel, o.kernel, o.in}),
+                                             layouts::modulated_conv)),
+      modulation_(place, o.style, o.in) {
+  if (o.kind == Kind::up)
+    filter_ = buffer("blur.kernel", fir_filter(kTaps, kUpsamplingGain, place.dtype, place.backend));
+  child("modulation", modulation_);
+}
+
+Tensor ModulatedConv::operator()(const Tensor& x, const Tensor& w) const {
+  const bool up = options_.kind == Kind::up;
+  const Tensor style = modulation_(w);  // [N, in]
+  const Tensor scaled = x * per_channel(options_.demodulate ? style : style * scale_);
+  Tensor y = up ? conv2d_input_grad(scaled, weight_, 2 * x.size(1) + options_.kernel - 2,
+                                    2 * x.size(2) + options_.kernel - 2, Conv2d::same(2, 0))
+                : conv2d(scaled, weight_, Conv2d::same(1, options_.kernel / 2));
+  if (up) y = blur(y, filter_, 1, 1);
+  if (!options_.demodulate) return y;
+
+  const Tensor energy = sum(square(weight_), {1, 2});  // q, [out, 1, 1, in] or [in, 1, 1, out]
+  const Tensor q = reshape(energy, {energy.size(0), energy.size(3)});
+  const Tensor norm = matmul(square(style), q, false, !up);  // [N, out]
+  return y * per_channel(rsqrt(norm * (scale_ * scale_) + 1e-8) * scale_);
+}
+
+StyledConv::StyledConv(const Placement& place, const ModulatedConv::Options& options)
+    : conv_(place, options),
+      noise_("weight", place.zeros({1})),
+      activate_("bias", place.zeros({options.out})) {
+  child("conv", conv_);
+  child("noise", noise_);
+  child("activate", activate_);
+}
+
+Tensor StyledConv::operator()(const Tensor& x, const Tensor& w, const Tensor& noise) const {
+  Tensor y = conv_(x, w);
+  if (noise.defined()) y = y + noise * noise_.value;
+  return leaky_relu(y + activate_.value, 0.2) * std::numbers::sqrt2;
+}
+
+ToRgb::Upsample::Upsample(const Placement& place)
+    : kernel(buffer("kernel", fir_filter(kTaps, kUpsamplingGain, place.dtype, place.backend))) {}
+
+ToRgb::ToRgb(const Placement& place, std::int64_t in, std::int64_t style, bool upsample)
+    : bias_(parameter("bias", place.zeros({1, 1, 1, 3}), layouts::image)),
+      conv_(place, {in, 3, 1, style, ModulatedConv::Kind::same, false}) {
+  if (upsample) {
+    upsample_ = std::make_unique<Upsample>(place);
+    child("upsample", *upsample_);
+  }
+  child("conv", conv_);
+}
+
+Tensor ToRgb::operator()(const Tensor& x, const Tensor& w, const Tensor& previous) const {
+  const Tensor image = conv_(x, w) + bias_;
+  return previous.defined() ? image + upsample2(previous, upsample_->kernel) : image;
+}
+
+}  // namespace om

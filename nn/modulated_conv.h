@@ -1,0 +1,78 @@
+// StyleGAN 2's modulated convolution and the styled layer around it (Karras et al. 2020, "Analyzing and
+// improving the image quality of StyleGAN", section 2.2).
+//
+// The paper scales the weights per sample: w'_oik = s_i w_oik, then w''_oik = w'_oik / sqrt(sum over i, k of
+// w'_oik^2 + eps). Because convolution is linear, the same function is: scale the input channels by s,
+// convolve with the shared weight, scale the output channels by d_o = 1 / sqrt(sum over i of s_i^2 q_oi +
+// eps), q_oi = sum over k of w_oik^2. No weight is formed per sample, and d is one small matrix product.
+#pragma once
+
+#include "nn/linear.h"
+#include "nn/module.h"
+
+namespace om {
+
+class ModulatedConv : public Module {
+ public:
+  enum class Kind { same, up };
+  struct Options {
+    std::int64_t in, out, kernel, style;
+    Kind kind = Kind::same;
+    bool demodulate = true;
+  };
+
+  ModulatedConv(const Placement& place, const Options& options);
+
+  /// x [N, H, W, in], w [N, style] -> [N, H, W, out], or [N, 2H, 2W, out] when upsampling: a transposed
+  /// convolution of stride 2, then the FIR filter.
+  Tensor operator()(const Tensor& x, const Tensor& w) const;
+
+ private:
+  Options options_;
+  double scale_;  // 1 / sqrt(in kernel^2), folded into the style or the demodulation
+  Tensor weight_;
+  Tensor filter_;
+  EqualLinear modulation_;
+};
+
+/// Modulated conv -> + strength * noise -> leaky relu (x + bias, 0.2) * sqrt(2).
+class StyledConv : public Module {
+ public:
+  StyledConv(const Placement& place, const ModulatedConv::Options& options);
+
+  /// noise [N or 1, H, W, 1] at the output's size; undefined for none.
+  Tensor operator()(const Tensor& x, const Tensor& w, const Tensor& noise) const;
+
+ private:
+  // Files keep the scalar and the bias under names of their own modules: noise.weight, activate.bias.
+  class Scalar : public Module {
+   public:
+    Scalar(std::string name, const Tensor& value) : value(parameter(std::move(name), value)) {}
+    Tensor value;
+  };
+
+  ModulatedConv conv_;
+  Scalar noise_, activate_;
+};
+
+/// Modulated 1x1 conv to 3 channels without demodulation, + bias, + the previous image upsampled by 2.
+class ToRgb : public Module {
+ public:
+  ToRgb(const Placement& place, std::int64_t in, std::int64_t style, bool upsample);
+
+  /// x [N, H, W, in], w [N, style], previous [N, H/2, W/2, 3] or undefined -> [N, H, W, 3].
+  Tensor operator()(const Tensor& x, const Tensor& w, const Tensor& previous) const;
+
+ private:
+  class Upsample : public Module {
+   public:
+    explicit Upsample(const Placement& place);
+    Tensor kernel;
+  };
+
+  Tensor bias_;
+  std::unique_ptr<Upsample> upsample_;
+  ModulatedConv conv_;
+};
+
+}  // namespace om

@@ -1,0 +1,76 @@
+#include "tensor/registry.h"
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace om {
+
+std::unique_ptr<Backend> make_reference_backend();  // tensor/reference
+std::unique_ptr<Backend> make_cpu_backend();        // tensor/cpu
+#ifdef ONEMODEL_HAS_CUDA
+std::unique_ptr<Backend> make_cuda_backend();  // tensor/cuda
+#endif
+
+namespace {
+
+using Maker = std::function<std::unique_ptr<Backend>()>;
+
+const std::map<std::string, Maker, std::less<>>& makers() {
+  static const std::map<std::string, Maker, std::less<>> table = {
+      {"reference", make_reference_backend},
+      {"cpu", make_cpu_backend},
+#ifdef ONEMODEL_HAS_CUDA
+      {"cuda", make_cuda_backend},
+#endif
+  };
+  return table;
+}
+
+std::atomic<int> thread_count{0};
+
+int available_processors() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
+
+}  // namespace
+
+Backend& backend(std::string_view name) {
+  static std::mutex mutex;
+  // Never destroyed: tensors with static lifetime may outlive any order of destruction.
+  static auto& made = *new std::map<std::string, std::unique_ptr<Backend>, std::less<>>;
+  const std::lock_guard lock(mutex);
+  if (const auto found = made.find(name); found != made.end()) return *found->second;
+  const auto maker = makers().find(name);
+  if (maker == makers().end()) {
+    std::string known;
+    for (const auto& [other, make] : makers()) known += (known.empty() ? "" : ", ") + other;
+    fail<UsageError>("unknown backend '", name, "'; this program has: ", known);
+  }
+  return *made.emplace(std::string(name), maker->second()).first->second;
+}
+
+std::vector<std::string> backend_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, make] : makers()) names.push_back(name);
+  return names;
+}
+
+void set_threads(int threads) { thread_count = threads; }
+
+int threads() {
+  const int wanted = thread_count;
+  return wanted > 0 ? wanted : available_processors();
+}
+
+}  // namespace om

@@ -1,0 +1,23 @@
+// The backends this program was built with. A port adds one line to registry.cpp.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/backend.h"
+
+namespace om {
+
+/// The backend of that name ("reference", "cpu", "cuda"), made at first use and kept to the program's end.
+/// UsageError naming the ones there are otherwise; Error where the device is missing.
+Backend& backend(std::string_view name);
+
+/// Names of all backends built in, usable or not.
+std::vector<std::string> backend_names();
+
+/// Number of threads that the cpu and reference backends use; 0: as many as the process may run on.
+void set_threads(int threads);
+int threads();
+
+}  // namespace om
