@@ -1,0 +1,47 @@
+# What setup, test, demo and check share. Sourced, not run: `source scripts/lib.sh`.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '%s\n' "$*" >&2; }
+
+# die REASON: one line, exit code 1.
+die() {
+  say "$(basename "$0"): $*"
+  exit 1
+}
+
+# How many compilers may run at once: one per processor, and 1.5 GiB of free memory each.
+build_jobs() {
+  local processors memory_kib limit
+  processors=$(nproc)
+  memory_kib=$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)
+  limit=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || echo max)
+  if [[ $limit != max && $((limit / 1024)) -lt $memory_kib ]]; then memory_kib=$((limit / 1024)); fi
+  local jobs=$((memory_kib / 1572864))
+  if ((jobs > processors)); then jobs=$processors; fi
+  if ((jobs < 1)); then jobs=1; fi
+  echo "$jobs"
+}
+
+# configure PRESET [CMAKE ARGUMENTS]: into build/PRESET, with ninja and ccache where they are there. A build folder
+# that exists keeps its generator and compiler. ONEMODEL_WERROR, where set in the environment, is passed on.
+configure() {
+  local preset=$1
+  shift
+  local extra=()
+  if [[ ! -f $root/build/$preset/CMakeCache.txt ]]; then
+    if command -v ninja >/dev/null; then extra+=(-G Ninja); fi
+    if command -v ccache >/dev/null; then extra+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
+  fi
+  if [[ -n ${ONEMODEL_WERROR:-} ]]; then extra+=("-DONEMODEL_WERROR=$ONEMODEL_WERROR"); fi
+  (cd "$root" && cmake --preset "$preset" ${extra[@]+"${extra[@]}"} "$@") >&2
+}
+
+# build PRESET [TARGETS]: everything where no target is named.
+build() {
+  local preset=$1
+  shift
+  local targets=()
+  if (($#)); then targets=(--target "$@"); fi
+  (cd "$root" && cmake --build --preset "$preset" -j "$(build_jobs)" ${targets[@]+"${targets[@]}"}) >&2
+}
