@@ -247,6 +247,7 @@ class Machine {
         out += s[i];
         continue;
       }
+      if (i + 2 >= s.size()) in_.broken("pickle has a string without quotes");  // the last quote is escaped
       const char c = s[++i];
       static constexpr std::string_view names = "abfnrtv\\'\"", codes = "\a\b\f\n\r\t\v\\'\"";
       if (const std::size_t known = names.find(c); known != names.npos) {
