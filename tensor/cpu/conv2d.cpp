@@ -39,7 +39,7 @@ void conv2d(CachingAllocator& memory, In x, In w, Out y, const ConvSize& size) {
                         [&](std::int64_t m, std::int64_t j, T value) { out[m * size.o + j] = value; });
   const auto pack = [&](std::int64_t tap, std::int64_t first, std::int64_t count, std::int64_t column,
                         std::int64_t width, T* panel) {
-    pack_transposed(weights + column * k + tap * size.i + first, k, count, width, panel);
+    kernels<T>().pack_transposed(weights + column * k + tap * size.i + first, k, count, width, panel);
   };
   gemm<T>(memory, gemm_size, rows, pack, [&](std::int64_t m) { return out + m * size.o; });
 }

@@ -60,7 +60,8 @@ void input_grad_phase(CachingAllocator& memory, const T* g, const T* w, T* x, co
   const auto pack = [&](std::int64_t tap, std::int64_t first, std::int64_t count, std::int64_t column,
                         std::int64_t width, T* panel) {
     const std::int64_t number = taps[static_cast<std::size_t>(tap)].weight;
-    pack_rows(w + (first * all_taps + number) * size.i + column, all_taps * size.i, count, width, panel);
+    kernels<T>().pack_rows(w + (first * all_taps + number) * size.i + column, all_taps * size.i, count, width,
+                           panel);
   };
   gemm<T>(memory, gemm_size, rows, pack, row_c);
 }
@@ -96,20 +97,20 @@ void turn_pixels(const T* g, std::int64_t pixels, std::int64_t channels, T* out,
 template <class T>
 void pack_windows(const T* x, const ConvSize& size, std::int64_t first, std::int64_t count,
                   std::int64_t column, std::int64_t width, T* panel) {
-  constexpr std::int64_t kColumns = Tile<T>::kColumns;
-  if (width < kColumns) std::fill_n(panel, count * kColumns, T(0));
+  const std::int64_t columns = kernels<T>().columns;
+  if (width < columns) std::fill_n(panel, count * columns, T(0));
   for (std::int64_t done = 0; done < width;) {
     const std::int64_t tap = (column + done) / size.i, channel = (column + done) % size.i;
     const std::int64_t run = std::min(width - done, size.i - channel);
     const std::int64_t dh = tap / size.kw - size.conv.pad_h, dw = tap % size.kw - size.conv.pad_w;
     std::int64_t q = first % size.ow, p = first / size.ow % size.oh, n = first / size.ow / size.oh;
     T* out = panel + done;
-    for (std::int64_t k = 0; k < count; ++k, out += kColumns) {
+    for (std::int64_t k = 0; k < count; ++k, out += columns) {
       const std::int64_t h = p * size.conv.stride_h + dh, v = q * size.conv.stride_w + dw;
       if (h >= 0 && h < size.h && v >= 0 && v < size.w) {
         const T* from = x + ((n * size.h + h) * size.w + v) * size.i + channel;
-        if (run == kColumns)
-          std::memcpy(out, from, sizeof(T) * kColumns);
+        if (run == columns)
+          std::memcpy(out, from, sizeof(T) * columns);
         else
           for (std::int64_t j = 0; j < run; ++j) out[j] = from[j];
       } else {

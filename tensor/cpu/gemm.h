@@ -3,7 +3,7 @@
 // The scheme is Goto's ("Anatomy of high-performance matrix multiplication", 2008) with one change: A is
 // never packed. A row of A is a list of `taps` pointers to `depth` contiguous numbers each, k = (tap,
 // channel), so a convolution hands out pointers into its image (or to a row of zeros outside it) and needs no
-// im2col buffer; a plain matrix has one tap. B is packed into panels of Tile::kColumns columns, either once
+// im2col buffer; a plain matrix has one tap. B is packed into panels of Kernels::columns columns, either once
 // for all (many rows) or by each task for itself (few rows: weights are then read once, in order).
 //
 // Tiles and the order of every sum depend on the sizes alone, so results do not depend on the number of
@@ -16,56 +16,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "tensor/cpu/kernels.h"
 #include "tensor/cpu/scratch.h"
 #include "tensor/registry.h"
 
 namespace om::cpu {
-
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64, kTileRows = 8, kTileVectors = 3;
-#elif defined(__AVX__)
-constexpr int kVectorBytes = 32, kTileRows = 6, kTileVectors = 2;
-#else
-constexpr int kVectorBytes = 16, kTileRows = 6, kTileVectors = 2;
-#endif
-
-/// The block of C that the microkernel holds in registers.
-template <class T>
-struct Tile {
-  static constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
-  static constexpr int kRows = kTileRows;
-  static constexpr int kColumns = kLanes * kTileVectors;
-};
-
-/// One microkernel call: `taps` groups of kRows row pointers, `count` numbers from each at `first`, against a
-/// packed panel [taps count, kColumns]; written (or added) to columns [0, columns) of the first `rows_used`
-/// rows of c.
-template <class T>
-struct TileTask {
-  const T* const* rows;
-  std::int64_t taps, first, count;
-  const T* panel;
-  T* const* c;
-  std::int64_t c_offset;
-  int rows_used, columns;
-  bool add;
-};
-template <class T>
-void multiply_tile(const TileTask<T>& task);
-
-/// c[i][j] = <row i, weights j> for up to 4 rows and up to 4 weight rows of `taps` x `depth` contiguous
-/// numbers; rows holds taps groups of 4 pointers.
-template <class T>
-void multiply_dots(const T* const* rows, std::int64_t taps, std::int64_t depth, const T* const* weights,
-                   int weight_count, T (*c)[4]);
-
-/// panel[k, j] = source[j step + k] for k < count, j < width; zeros for width <= j < kColumns. (B's columns
-/// are contiguous.)
-template <class T>
-void pack_transposed(const T* source, std::int64_t step, std::int64_t count, std::int64_t width, T* panel);
-/// panel[k, j] = source[k step + j]. (B's rows are contiguous.)
-template <class T>
-void pack_rows(const T* source, std::int64_t step, std::int64_t count, std::int64_t width, T* panel);
 
 struct GemmSize {
   std::int64_t m, n, taps, depth;
@@ -95,16 +50,15 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t step) {
 template <class T, class Rows>
 struct RowTable {
   using Row = typename Rows::Row;
-  static constexpr int kRows = Tile<T>::kRows;
 
   static std::int64_t bytes(std::int64_t rows, std::int64_t taps) {
-    const std::int64_t padded = round_up(rows, kRows);
+    const std::int64_t padded = round_up(rows, kernels<T>().rows);
     return round_up(padded * static_cast<std::int64_t>(sizeof(Row)), 64) + padded * (taps + 1) * 8;
   }
 
   RowTable(void* memory, std::int64_t rows)
       : states(static_cast<Row*>(memory)),
-        padded(round_up(rows, kRows)),
+        padded(round_up(rows, kernel.rows)),
         c(reinterpret_cast<T**>(static_cast<char*>(memory) +
                                 round_up(padded * static_cast<std::int64_t>(sizeof(Row)), 64))),
         pointers(const_cast<const T**>(c + padded)) {}
@@ -117,7 +71,7 @@ struct RowTable {
       states[i] = rows.start(first + i);
       c[i] = row_c(first + i);
     }
-    for (std::int64_t i = count; i < round_up(count, kRows); ++i) {
+    for (std::int64_t i = count; i < round_up(count, kernel.rows); ++i) {
       states[i] = states[count - 1];
       c[i] = c[count - 1];
     }
@@ -125,20 +79,22 @@ struct RowTable {
 
   void point(const Rows& rows, const KBlock& block) {
     const T** out = pointers;
-    for (std::int64_t i = 0; i < used; i += kRows)
+    for (std::int64_t i = 0; i < used; i += kernel.rows)
       for (std::int64_t tap = block.tap; tap < block.tap + block.taps; ++tap)
-        for (int j = 0; j < kRows; ++j) *out++ = rows.at(states[i + j], tap);
+        for (int j = 0; j < kernel.rows; ++j) *out++ = rows.at(states[i + j], tap);
   }
 
   /// All row tiles against one packed panel.
   void multiply(const KBlock& block, const T* panel, std::int64_t column, std::int64_t columns,
                 bool add) const {
-    for (std::int64_t i = 0; i < used; i += kRows)
-      multiply_tile<T>({pointers + i * block.taps, block.taps, block.first, block.count, panel, c + i, column,
-                        static_cast<int>(std::min<std::int64_t>(kRows, used - i)), static_cast<int>(columns),
-                        add});
+    for (std::int64_t i = 0; i < used; i += kernel.rows)
+      kernel.multiply_tile({pointers + i * block.taps, block.taps, block.first, block.count, 1, panel,
+                            kernel.columns, c + i, column,
+                            static_cast<int>(std::min<std::int64_t>(kernel.rows, used - i)),
+                            static_cast<int>(columns), add});
   }
 
+  const Kernels<T>& kernel = kernels<T>();
   Row* states;
   std::int64_t padded;
   T** c;
@@ -154,9 +110,9 @@ constexpr std::int64_t kSharedBytes = 24 << 20;  // of B packed at a time
 template <class T, class Rows, class PackB, class RowC>
 void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PackB& pack_b,
                    const RowC& row_c, bool add, int workers) {
-  constexpr std::int64_t kColumns = Tile<T>::kColumns;
+  const std::int64_t tile_columns = kernels<T>().columns;
   const std::vector<KBlock> blocks = split_k(size.taps, size.depth);
-  const std::int64_t panels = (size.n + kColumns - 1) / kColumns;
+  const std::int64_t panels = (size.n + tile_columns - 1) / tile_columns;
   const std::int64_t group = std::clamp<std::int64_t>(panels / 8, 1, 4);
   const std::int64_t tasks = (panels + group - 1) / group;
   std::int64_t longest = 0, most_taps = 0;
@@ -165,7 +121,7 @@ void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& r
     most_taps = std::max(most_taps, block.taps);
   }
   const std::int64_t table_bytes = round_up(RowTable<T, Rows>::bytes(size.m, most_taps), 64);
-  const std::int64_t panel_bytes = group * longest * kColumns * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t panel_bytes = group * longest * tile_columns * static_cast<std::int64_t>(sizeof(T));
   Scratch scratch(memory, static_cast<std::size_t>((table_bytes + panel_bytes) * workers));
 #pragma omp parallel num_threads(workers) if (workers > 1)
   {
@@ -180,10 +136,10 @@ void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& r
         const KBlock& block = blocks[b];
         table.point(rows, block);
         for (std::int64_t p = first; p < last; ++p) {
-          const std::int64_t column = p * kColumns, columns = std::min(kColumns, size.n - column);
+          const std::int64_t column = p * tile_columns, columns = std::min(tile_columns, size.n - column);
           for (std::int64_t t = 0; t < block.taps; ++t)
             pack_b(block.tap + t, block.first, block.count, column, columns,
-                   panel + t * block.count * kColumns);
+                   panel + t * block.count * tile_columns);
           table.multiply(block, panel, column, columns, add || b > 0);
         }
       }
@@ -195,13 +151,14 @@ void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& r
 template <class T, class Rows, class PackB, class RowC>
 void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PackB& pack_b,
                     const RowC& row_c, bool add, int workers) {
-  constexpr std::int64_t kColumns = Tile<T>::kColumns, kRows = Tile<T>::kRows;
+  const std::int64_t tile_columns = kernels<T>().columns, tile_rows = kernels<T>().rows;
   const std::vector<KBlock> blocks = split_k(size.taps, size.depth);
-  const std::int64_t panels = (size.n + kColumns - 1) / kColumns;
-  const std::int64_t step = std::clamp<std::int64_t>(round_up(size.m / 16, kRows), kRows, 16 * kRows);
+  const std::int64_t panels = (size.n + tile_columns - 1) / tile_columns;
+  const std::int64_t step =
+      std::clamp<std::int64_t>(round_up(size.m / 16, tile_rows), tile_rows, 16 * tile_rows);
   const std::int64_t tasks = (size.m + step - 1) / step;
-  const std::int64_t limit =
-      std::max<std::int64_t>(1, kSharedBytes / (panels * kColumns * static_cast<std::int64_t>(sizeof(T))));
+  const std::int64_t limit = std::max<std::int64_t>(
+      1, kSharedBytes / (panels * tile_columns * static_cast<std::int64_t>(sizeof(T))));
   std::int64_t most_taps = 0, all = 0, longest = 0;
   for (const KBlock& block : blocks) {
     most_taps = std::max(most_taps, block.taps);
@@ -210,7 +167,7 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
   }
   const std::int64_t slice = std::min(all, std::max(limit, longest));
   const std::int64_t table_bytes = round_up(RowTable<T, Rows>::bytes(step, most_taps), 64);
-  Scratch packed_memory(memory, static_cast<std::size_t>(slice * panels * kColumns) * sizeof(T));
+  Scratch packed_memory(memory, static_cast<std::size_t>(slice * panels * tile_columns) * sizeof(T));
   Scratch tables(memory, static_cast<std::size_t>(table_bytes * workers));
   T* packed = packed_memory.as<T>();
 
@@ -218,7 +175,7 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
     std::size_t to = from;
     std::vector<std::int64_t> start;  // of each block in `packed`, in numbers
     for (std::int64_t length = 0; to < blocks.size() && length + blocks[to].length() <= slice; ++to) {
-      start.push_back(length * panels * kColumns);
+      start.push_back(length * panels * tile_columns);
       length += blocks[to].length();
     }
     const std::int64_t pieces = static_cast<std::int64_t>(to - from) * panels;
@@ -226,12 +183,12 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
     {
 #pragma omp for schedule(static)
       for (std::int64_t piece = 0; piece < pieces; ++piece) {
-        const std::int64_t b = piece / panels, column = piece % panels * kColumns;
+        const std::int64_t b = piece / panels, column = piece % panels * tile_columns;
         const KBlock& block = blocks[from + static_cast<std::size_t>(b)];
         T* panel = packed + start[static_cast<std::size_t>(b)] + column * block.length();
         for (std::int64_t t = 0; t < block.taps; ++t)
-          pack_b(block.tap + t, block.first, block.count, column, std::min(kColumns, size.n - column),
-                 panel + t * block.count * kColumns);
+          pack_b(block.tap + t, block.first, block.count, column, std::min(tile_columns, size.n - column),
+                 panel + t * block.count * tile_columns);
       }
       RowTable<T, Rows> table(tables.as<char>() + omp_get_thread_num() * table_bytes, step);
 #pragma omp for schedule(dynamic)
@@ -240,9 +197,9 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
         for (std::size_t b = from; b < to; ++b) {
           const KBlock& block = blocks[b];
           table.point(rows, block);
-          for (std::int64_t column = 0; column < size.n; column += kColumns)
+          for (std::int64_t column = 0; column < size.n; column += tile_columns)
             table.multiply(block, packed + start[b - from] + column * block.length(), column,
-                           std::min(kColumns, size.n - column), add || b > 0);
+                           std::min(tile_columns, size.n - column), add || b > 0);
         }
       }
     }
@@ -252,7 +209,7 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
 
 /// C = A B (or C += A B: add).
 ///   rows.start(m) -> Rows::Row, rows.at(row, tap) -> pointer to `depth` numbers;
-///   pack_b(tap, first, count, column, columns, panel) fills panel [count, kColumns] from B's rows (tap,
+///   pack_b(tap, first, count, column, columns, panel) fills panel [count, tile_columns] from B's rows (tap,
 ///   first..) and columns; row_c(m) -> pointer to row m of C, n contiguous numbers.
 template <class T, class Rows, class PackB, class RowC>
 void gemm(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PackB& pack_b,
@@ -264,7 +221,7 @@ void gemm(CachingAllocator& memory, const GemmSize& size, const Rows& rows, cons
     return;
   }
   const int workers = gemm_threads(size.flops());
-  if (size.m <= kFewRows && (size.n >= 4 * Tile<T>::kColumns || size.m <= 4 * Tile<T>::kRows))
+  if (size.m <= kFewRows && (size.n >= 4 * kernels<T>().columns || size.m <= 4 * kernels<T>().rows))
     gemm_few_rows<T>(memory, size, rows, pack_b, row_c, add, workers);
   else
     gemm_many_rows<T>(memory, size, rows, pack_b, row_c, add, workers);
@@ -292,7 +249,7 @@ void gemm_dots(const GemmSize& size, const Rows& rows, const T* weights, std::in
         for (int i = 0; i < 4; ++i) pointers[t * 4 + i] = rows.at(states[i], tap + t);
       const T* slice[4] = {};
       for (std::int64_t j = 0; j < size.n; ++j) slice[j] = weight_rows[j] + tap * size.depth;
-      multiply_dots<T>(pointers, taps, size.depth, slice, static_cast<int>(size.n), sums);
+      kernels<T>().multiply_dots(pointers, taps, size.depth, slice, static_cast<int>(size.n), sums);
     }
     for (std::int64_t i = 0; i < used; ++i)
       for (std::int64_t j = 0; j < size.n; ++j) store(m + i, j, sums[i][j]);

@@ -75,9 +75,9 @@ void multiply(CachingAllocator& memory, const Product& p, const T* a, const T* b
   const auto pack = [&](std::int64_t, std::int64_t first, std::int64_t count, std::int64_t column,
                         std::int64_t width, T* panel) {
     if (p.transpose_b)
-      pack_transposed(b + column * p.k + first, p.k, count, width, panel);
+      kernels<T>().pack_transposed(b + column * p.k + first, p.k, count, width, panel);
     else
-      pack_rows(b + first * p.n + column, p.n, count, width, panel);
+      kernels<T>().pack_rows(b + first * p.n + column, p.n, count, width, panel);
   };
   gemm<T>(memory, size, MatrixRows<T>{a, p.k}, pack, [&](std::int64_t i) { return y + i * p.n; });
 }

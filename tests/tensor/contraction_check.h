@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "tensor/cpu/kernels.h"
 #include "tensor/registry.h"
 #include "tensor/tensor.h"
 
@@ -78,6 +79,8 @@ void check_dtype(const Kernel& kernel, const Shape& a, const std::vector<double>
   set_threads(0);
 }
 
+/// Once with the kernels of the build's own level (at most 32 bytes a vector) and once with those that the
+/// processor has.
 inline void check(const Kernel& kernel, const Shape& a, const Shape& b, const Shape& y,
                   const std::string& what, const Tolerance& tolerance = {}) {
   const std::vector<double> a_values = normal_values(a, 1), b_values = normal_values(b, 2);
@@ -86,9 +89,13 @@ inline void check(const Kernel& kernel, const Shape& a, const Shape& b, const Sh
   const Tensor r = Tensor::empty(y, DType::f64, reference);
   kernel(reference, p.in(), q.in(), r.out());
   const std::vector<double> expected = r.to_host<double>();
-  check_dtype<float>(kernel, a, a_values, b, b_values, y, expected, tolerance.f32, what);
-  check_dtype<double>(kernel, a, a_values, b, b_values, y, expected, tolerance.f64, what);
-  check_dtype<BFloat16>(kernel, a, a_values, b, b_values, y, expected, tolerance.bf16, what);
+  for (const int bytes : {32, 0}) {
+    cpu::limit_vector_bytes(bytes);
+    const std::string where = bytes ? what + ", base kernels," : what + ", this processor's kernels,";
+    check_dtype<float>(kernel, a, a_values, b, b_values, y, expected, tolerance.f32, where);
+    check_dtype<double>(kernel, a, a_values, b, b_values, y, expected, tolerance.f64, where);
+    check_dtype<BFloat16>(kernel, a, a_values, b, b_values, y, expected, tolerance.bf16, where);
+  }
 }
 
 }  // namespace om::contraction_check

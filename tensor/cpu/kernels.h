@@ -1,0 +1,55 @@
+// The inner loops of the matrix products, compiled once per vector width and chosen when the program starts:
+// on x86-64 for ONEMODEL_ARCH and for AVX-512. Everything else in this folder asks for tile sizes here and
+// never names a width.
+//
+// kernels_body.h holds the loops; kernels_base.cpp and kernels_avx512.cpp compile them. Those two files must
+// contain nothing with external linkage besides their tables: the linker keeps one copy of an inline
+// function, and an AVX-512 copy would crash older processors.
+#pragma once
+
+#include <cstdint>
+
+namespace om::cpu {
+
+/// c[i][j] (+)= sum over taps t and k < count of rows[t rows_per_tile + i][first + k a_step] panel[(t count +
+/// k) panel_step + j] for the first `rows_used` rows and `columns` columns of a tile. Unused row pointers
+/// must be readable.
+template <class T>
+struct TileTask {
+  const T* const* rows;
+  std::int64_t taps, first, count, a_step;
+  const T* panel;
+  std::int64_t panel_step;
+  T* const* c;
+  std::int64_t c_offset;
+  int rows_used, columns;
+  bool add;
+};
+
+template <class T>
+struct Kernels {
+  int rows, columns;  ///< of a tile
+
+  void (*multiply_tile)(const TileTask<T>& task);
+
+  /// c[i][j] += <row i, weights j> for 4 rows and up to 4 weight rows of taps x depth contiguous numbers;
+  /// rows holds `taps` groups of 4 pointers.
+  void (*multiply_dots)(const T* const* rows, std::int64_t taps, std::int64_t depth, const T* const* weights,
+                        int weight_count, T (*c)[4]);
+
+  /// panel[k, j] = source[j step + k] for k < count, j < width; zeros for width <= j < columns. (B's columns
+  /// are contiguous.)
+  void (*pack_transposed)(const T* source, std::int64_t step, std::int64_t count, std::int64_t width,
+                          T* panel);
+  /// panel[k, j] = source[k step + j]. (B's rows are contiguous.)
+  void (*pack_rows)(const T* source, std::int64_t step, std::int64_t count, std::int64_t width, T* panel);
+};
+
+/// Those for this processor.
+template <class T>
+const Kernels<T>& kernels();
+
+/// For tests: never more than this many bytes a vector; 0 lifts the limit. Not while kernels run.
+void limit_vector_bytes(int bytes);
+
+}  // namespace om::cpu

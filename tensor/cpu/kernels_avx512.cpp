@@ -1,0 +1,12 @@
+// The kernels for processors with AVX-512, compiled for x86-64-v4 (see CMakeLists.txt); nothing where the
+// compiler does not offer it.
+#include "tensor/cpu/kernels_body.h"
+
+#if defined(__AVX512F__)
+namespace om::cpu {
+extern const Kernels<float> wide_float;
+extern const Kernels<double> wide_double;
+const Kernels<float> wide_float = kTable<float>;
+const Kernels<double> wide_double = kTable<double>;
+}  // namespace om::cpu
+#endif

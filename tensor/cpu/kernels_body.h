@@ -1,0 +1,171 @@
+// The loops behind Kernels, for the vector width that the including file is compiled for. They use the
+// compilers' generic vectors, so that one text serves AVX2, AVX-512, SSE and other processors. Internal
+// linkage throughout: see kernels.h.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "tensor/cpu/kernels.h"
+
+namespace om::cpu {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64, kRows = 12, kVectors = 2;  // 24 sums of 32 registers
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32, kRows = 6, kVectors = 2;  // 12 sums of 16
+#else
+constexpr int kVectorBytes = 16, kRows = 6, kVectors = 2;
+#endif
+
+template <class T>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(kVectorBytes)));
+};
+template <class T>
+using Vector = typename VectorOf<T>::type;
+template <class T>
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+template <class T>
+constexpr int kColumns = kLanes<T>* kVectors;
+
+template <class T>
+inline Vector<T> load(const T* from) {
+  Vector<T> value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+template <class T>
+inline void store(T* to, Vector<T> value) {
+  std::memcpy(to, &value, sizeof value);
+}
+
+/// kPacked: a_step is 1 and panel_step the tile's width.
+template <class T, bool kPacked>
+inline void sum_tile(const TileTask<T>& task, Vector<T> (&sum)[kRows][kVectors]) {
+  const T* b = task.panel;
+  const T* const* rows = task.rows;
+  const std::int64_t count = task.count;
+  const std::int64_t a_step = kPacked ? 1 : task.a_step, panel_step = kPacked ? kColumns<T> : task.panel_step;
+  for (std::int64_t tap = 0; tap < task.taps; ++tap, rows += kRows) {
+    const T* a[kRows];
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) a[i] = rows[i] + task.first;
+#pragma GCC unroll 4
+    for (std::int64_t k = 0; k < count; ++k, b += panel_step) {
+      Vector<T> column[kVectors];
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) column[v] = load(b + v * kLanes<T>);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) {
+        const T value = a[i][k * a_step];
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) sum[i][v] += column[v] * value;
+      }
+    }
+  }
+}
+
+template <class T>
+void multiply_tile(const TileTask<T>& task) {
+  Vector<T> sum[kRows][kVectors] = {};
+  if (task.a_step == 1 && task.panel_step == kColumns<T>)
+    sum_tile<T, true>(task, sum);
+  else
+    sum_tile<T, false>(task, sum);
+
+  if (task.rows_used == kRows && task.columns == kColumns<T>) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      T* c = task.c[i] + task.c_offset;
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v)
+        store(c + v * kLanes<T>, task.add ? load(c + v * kLanes<T>) + sum[i][v] : sum[i][v]);
+    }
+    return;
+  }
+  T all[kRows][kColumns<T>];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) store(&all[i][v * kLanes<T>], sum[i][v]);
+  for (int i = 0; i < task.rows_used; ++i) {
+    T* c = task.c[i] + task.c_offset;
+    for (int j = 0; j < task.columns; ++j) c[j] = task.add ? c[j] + all[i][j] : all[i][j];
+  }
+}
+
+template <class T, int kWeights>
+void dots(const T* const* rows, std::int64_t taps, std::int64_t depth, const T* const* weights, T (*c)[4]) {
+  Vector<T> sum[4][kWeights] = {};
+  T rest[4][kWeights] = {};
+  for (std::int64_t tap = 0; tap < taps; ++tap, rows += 4) {
+    const T* w[kWeights];
+    for (int j = 0; j < kWeights; ++j) w[j] = weights[j] + tap * depth;
+    std::int64_t k = 0;
+    for (; k + kLanes<T> <= depth; k += kLanes<T>) {
+      Vector<T> b[kWeights];
+#pragma GCC unroll 4
+      for (int j = 0; j < kWeights; ++j) b[j] = load(w[j] + k);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const Vector<T> a = load(rows[i] + k);
+#pragma GCC unroll 4
+        for (int j = 0; j < kWeights; ++j) sum[i][j] += a * b[j];
+      }
+    }
+    for (; k < depth; ++k)
+      for (int i = 0; i < 4; ++i)
+        for (int j = 0; j < kWeights; ++j) rest[i][j] += rows[i][k] * w[j][k];
+  }
+  for (int i = 0; i < 4; ++i)
+    for (int j = 0; j < kWeights; ++j) {
+      T lanes[kLanes<T>];
+      store(lanes, sum[i][j]);
+      for (int half = kLanes<T> / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+      c[i][j] += lanes[0] + rest[i][j];
+    }
+}
+
+template <class T>
+void multiply_dots(const T* const* rows, std::int64_t taps, std::int64_t depth, const T* const* weights,
+                   int weight_count, T (*c)[4]) {
+  switch (weight_count) {
+    case 1: return dots<T, 1>(rows, taps, depth, weights, c);
+    case 2: return dots<T, 2>(rows, taps, depth, weights, c);
+    case 3: return dots<T, 3>(rows, taps, depth, weights, c);
+    default: return dots<T, 4>(rows, taps, depth, weights, c);
+  }
+}
+
+template <class T>
+void pack_transposed(const T* source, std::int64_t step, std::int64_t count, std::int64_t width, T* panel) {
+  if (width == kColumns<T>) {
+    for (std::int64_t k = 0; k < count; ++k, panel += kColumns<T>)
+#pragma GCC unroll 32
+      for (std::int64_t j = 0; j < kColumns<T>; ++j) panel[j] = source[j * step + k];
+    return;
+  }
+  for (std::int64_t k = 0; k < count; ++k, panel += kColumns<T>)
+    for (std::int64_t j = 0; j < kColumns<T>; ++j) panel[j] = j < width ? source[j * step + k] : T(0);
+}
+
+template <class T>
+void pack_rows(const T* source, std::int64_t step, std::int64_t count, std::int64_t width, T* panel) {
+  for (std::int64_t k = 0; k < count; ++k, panel += kColumns<T>, source += step) {
+    if (width == kColumns<T>) {
+      std::memcpy(panel, source, sizeof(T) * kColumns<T>);
+    } else {
+      for (std::int64_t j = 0; j < kColumns<T>; ++j) panel[j] = j < width ? source[j] : T(0);
+    }
+  }
+}
+
+template <class T>
+constexpr Kernels<T> kTable = {
+    kRows, kColumns<T>, multiply_tile<T>, multiply_dots<T>, pack_transposed<T>, pack_rows<T>};
+
+}  // namespace
+}  // namespace om::cpu
