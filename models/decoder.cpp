@@ -11,6 +11,8 @@ const Shape& require_shape(const FileShapes& shapes, const std::string& model, c
   if (found == shapes.end()) fail<InputError>(model, ": no tensor ", name);
   if (found->second.rank() != rank)
     fail<InputError>(model, ": ", name, " expects ", rank, " dimensions, got ", found->second);
+  for (const std::int64_t size : found->second)
+    if (size == 0) fail<InputError>(model, ": ", name, " is empty, ", found->second);
   return found->second;
 }
 

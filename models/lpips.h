@@ -27,9 +27,9 @@ class Lpips : public Module {
   /// The sum over layers, [N].
   Tensor operator()(const Tensor& a, const Tensor& b) const;
 
-  /// Entries of the backbone, named as in its file, and of the heads.
-  std::vector<Entry> backbone_entries() const { return backbone_.entries(); }
-  std::vector<Entry> head_entries() const { return heads_.entries(); }
+  /// The two parts, whose entries are named as in their files.
+  const Module& backbone() const { return backbone_; }
+  const Module& heads() const { return heads_; }
 
  private:
   /// SqueezeNet's module: a 1x1 squeeze, then 1x1 and 3x3 expansions side by side.

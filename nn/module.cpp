@@ -84,6 +84,16 @@ void Module::set_training(bool training) {
   for (const Child& child : children_) child.module->set_training(training);
 }
 
+Tensor Placement::full(const Shape& shape, double value) const {
+  if (budget != nullptr) {
+    double wanted = 1;  // the product may not fit an integer
+    for (const std::int64_t size : shape) wanted *= static_cast<double>(size);
+    if (wanted > static_cast<double>(*budget)) fail<InputError>("the shapes of its weights do not fit one another");
+    *budget -= shape.elements();
+  }
+  return Tensor::full(shape, value, dtype, backend);
+}
+
 void Module::set_trainable(bool trainable) {
   for (const Entry& entry : parameters()) {
     if (trainable) {

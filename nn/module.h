@@ -96,9 +96,11 @@ class Module {
 struct Placement {
   Backend& backend;
   DType dtype = DType::f32;
+  /// Elements that may still be made, where shapes come from a file: shapes that contradict one another must
+  /// not allocate more than the file could ever fill.
+  std::int64_t* budget = nullptr;
 
-  Tensor empty(const Shape& shape) const { return Tensor::empty(shape, dtype, backend); }
-  Tensor full(const Shape& shape, double value) const { return Tensor::full(shape, value, dtype, backend); }
+  Tensor full(const Shape& shape, double value) const;
   Tensor zeros(const Shape& shape) const { return full(shape, 0); }
 };
 

@@ -1,0 +1,79 @@
+#include "tests/golden/golden_case.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <iostream>
+
+#include "autograd/ops.h"
+
+namespace om::golden {
+
+Case::Case(std::filesystem::path file) : file_(std::move(file)), content_(read_safetensors(file_.string())) {}
+
+const std::string& Case::metadata(const std::string& key) const {
+  const auto found = content_.metadata.find(key);
+  if (found == content_.metadata.end()) fail<InputError>(file_.string(), ": its metadata has no '", key, "'");
+  return found->second;
+}
+
+std::string Case::metadata_or(const std::string& key, const std::string& fallback) const {
+  const auto found = content_.metadata.find(key);
+  return found == content_.metadata.end() ? fallback : found->second;
+}
+
+const FileTensor& Case::file_tensor(const std::string& name) const {
+  const auto found = content_.tensors.find(name);
+  if (found == content_.tensors.end()) fail<InputError>(file_.string(), ": no tensor ", name);
+  return found->second;
+}
+
+Tensor Case::tensor(const std::string& name, Backend& backend) const {
+  const FileTensor& file = file_tensor(name);
+  return from_file(file, file.shape.size() == 4 ? layouts::image : layouts::plain, backend);
+}
+
+std::vector<Tensor> Case::list(const std::string& name, Backend& backend) const {
+  std::vector<Tensor> tensors;
+  for (int i = 0; has(text(name, ".", i)); ++i) tensors.push_back(tensor(text(name, ".", i), backend));
+  return tensors;
+}
+
+std::vector<std::string> Case::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : content_.tensors) names.push_back(name);
+  return names;
+}
+
+std::vector<std::filesystem::path> case_files() {
+  const char* folder = std::getenv("ONEMODEL_GOLDEN");
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(folder != nullptr ? folder : ONEMODEL_GOLDEN_DEFAULT))
+    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::vector<float> in_file_order(const Tensor& tensor) {
+  return to_f32(to_file(tensor, tensor.rank() == 4 ? layouts::image : layouts::plain));
+}
+
+void expect_close(const std::string& what, const std::vector<float>& actual,
+                  const std::vector<float>& reference, double tolerance) {
+  ASSERT_EQ(actual.size(), reference.size()) << what;
+  double largest = 0, error = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(actual[i]) - static_cast<double>(reference[i]));
+    error = std::isnan(difference) ? INFINITY : std::max(error, difference);
+    largest = std::max(largest, std::abs(static_cast<double>(reference[i])));
+  }
+  std::cout << "  " << what << ": " << error / std::max(largest, 1e-30) << " of the largest\n";
+  EXPECT_LE(error, tolerance * largest) << what;
+}
+
+void expect_close(const Case& c, const std::string& name, const Tensor& actual, double tolerance) {
+  expect_close(name, in_file_order(actual), to_f32(c.file_tensor(name)), tolerance);
+}
+
+}  // namespace om::golden

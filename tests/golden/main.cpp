@@ -1,0 +1,57 @@
+// golden_tests: one test per case file. Cases of a kind that is not built yet are visible skips.
+#include <algorithm>
+#include <functional>
+#include <map>
+
+#include "autograd/precision.h"
+#include "tensor/registry.h"
+#include "tests/golden/golden_case.h"
+
+namespace om::golden {
+namespace {
+
+using Runner = std::function<void(const Case&, Backend&)>;
+
+const std::map<std::string, Runner>& runners() {
+  static const std::map<std::string, Runner> table = {{"stylegan2", run_stylegan2},
+                                                      {"encoder", run_encoder},
+                                                      {"training", run_training},
+                                                      {"lpips", run_lpips}};
+  return table;
+}
+
+class GoldenTest : public testing::Test {
+ public:
+  GoldenTest(std::filesystem::path file, std::string backend)
+      : file_(std::move(file)), backend_(std::move(backend)) {}
+  void TestBody() override {
+    const Case c(file_);
+    const auto runner = runners().find(c.kind());
+    if (runner == runners().end()) GTEST_SKIP() << "cases of kind " << c.kind() << " are not built yet";
+    const PrecisionScope strict(Precision::fp32);
+    runner->second(c, backend(backend_));
+  }
+
+ private:
+  std::filesystem::path file_;
+  std::string backend_;
+};
+
+}  // namespace
+}  // namespace om::golden
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  std::string backend = "cpu";
+  for (int i = 1; i + 1 < argc; ++i)
+    if (std::string(argv[i]) == "--backend") backend = argv[i + 1];
+  for (const auto& file : om::golden::case_files()) {
+    std::string name = file.stem().string();
+    std::replace_if(
+        name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; },
+        '_');
+    testing::RegisterTest("Golden", name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
+                          [=] { return new om::golden::GoldenTest(file, backend); });
+  }
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,148 @@
+// Golden cases of whole models in evaluation: the StyleGAN 2 generator, the encoder, LPIPS.
+#include <cmath>
+#include <cstdint>
+#include <iostream>
+#include <sstream>
+
+#include "autograd/grad.h"
+#include "autograd/ops.h"
+#include "tests/golden/golden_case.h"
+
+namespace om::golden {
+namespace {
+
+constexpr double kTolerance = 1e-4;
+
+/// golden/hash_init.py: element i is splitmix64(fnv1a(name) + i), its top 24 bits scaled to [-1, 1).
+std::vector<float> hash_uniform(const std::string& name, std::int64_t count) {
+  std::uint64_t seed = 0xcbf29ce484222325;
+  for (const unsigned char c : name) seed = (seed ^ c) * 0x100000001b3;
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint64_t x = seed + static_cast<std::uint64_t>(i) + 0x9E3779B97F4A7C15;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+    x ^= x >> 31;
+    values.push_back(static_cast<float>(static_cast<double>(x >> 40) / 8388608.0 - 1));
+  }
+  return values;
+}
+
+/// A torchvision weight by its name: uniform of variance 2 / fan_in, biases in [-0.1, 0.1).
+Tensor hash_weight(const std::string& name, const std::vector<std::int64_t>& sizes, const FileLayout& layout,
+                   Backend& backend) {
+  const Shape shape{std::span(sizes)};
+  double fan_in = 1;
+  for (int i = 1; i < shape.rank(); ++i) fan_in *= static_cast<double>(shape[i]);
+  const float scale = shape.rank() == 1 ? 0.1F : static_cast<float>(std::sqrt(6 / fan_in));
+  std::vector<float> values = hash_uniform(name, shape.elements());
+  for (float& value : values) value *= scale;
+  return layout.from_file(Tensor::from_host(values, shape, backend));
+}
+
+/// Shapes of torchvision's backbones, which the golden files do not hold.
+FileShapes torchvision_shapes(const std::string& net) {
+  FileShapes shapes;
+  const auto conv = [&](const std::string& name, std::int64_t in, std::int64_t out, std::int64_t kernel) {
+    shapes[name + ".weight"] = {out, in, kernel, kernel};
+    shapes[name + ".bias"] = {out};
+  };
+  if (net == "vgg") {
+    const std::vector<std::pair<int, std::pair<int, int>>> layers = {
+        {0, {3, 64}},     {2, {64, 64}},    {5, {64, 128}},   {7, {128, 128}},  {10, {128, 256}},
+        {12, {256, 256}}, {14, {256, 256}}, {17, {256, 512}}, {19, {512, 512}}, {21, {512, 512}},
+        {24, {512, 512}}, {26, {512, 512}}, {28, {512, 512}}};
+    for (const auto& [i, c] : layers) conv(text("features.", i), c.first, c.second, 3);
+  } else if (net == "alex") {
+    conv("features.0", 3, 64, 11);
+    conv("features.3", 64, 192, 5);
+    conv("features.6", 192, 384, 3);
+    conv("features.8", 384, 256, 3);
+    conv("features.10", 256, 256, 3);
+  } else {
+    conv("features.0", 3, 64, 3);
+    const std::vector<std::pair<int, std::array<int, 3>>> fires = {
+        {3, {64, 16, 64}},   {4, {128, 16, 64}},   {6, {128, 32, 128}},  {7, {256, 32, 128}},
+        {9, {256, 48, 192}}, {10, {384, 48, 192}}, {11, {384, 64, 256}}, {12, {512, 64, 256}}};
+    for (const auto& [i, c] : fires) {
+      conv(text("features.", i, ".squeeze"), c[0], c[1], 1);
+      conv(text("features.", i, ".expand1x1"), c[1], c[2], 1);
+      conv(text("features.", i, ".expand3x3"), c[1], c[2], 3);
+    }
+  }
+  return shapes;
+}
+
+}  // namespace
+
+void run_stylegan2(const Case& c, Backend& backend) {
+  const auto decoder = load_generator(c.checkpoint(), backend);
+  const NoGrad no_grad;
+  const Tensor w = decoder->map(c.tensor("z", backend));
+  expect_close(c, "w", w, kTolerance);
+  expect_close(c, "image_from_z",
+               decoder->synthesize(repeat_latent(w, decoder->latents()), decoder->stored_noise()),
+               kTolerance);
+  expect_close(c, "image_from_wplus",
+               decoder->synthesize(c.tensor("wplus", backend), c.list("noise", backend)), kTolerance);
+}
+
+void run_encoder(const Case& c, Backend& backend) {
+  const Projection projection = c.metadata("model") == "WPlusEncoder" ? Projection::wplus : Projection::z;
+  const NoGrad no_grad;
+  for (const bool training : {false, true}) {
+    const Model model = load_model(read_checkpoint(c.checkpoint()), backend, projection);
+    ASSERT_TRUE(model.encoder) << "no encoder in " << c.checkpoint();
+    model.encoder->set_training(training);
+    const Code code = (*model.encoder)(c.tensor("image", backend));
+    const std::string mode = training ? "train." : "eval.";
+    EXPECT_EQ(c.has(mode + "latent"), code.latent.defined());
+    if (c.has(mode + "latent") && code.latent.defined())
+      expect_close(c, mode + "latent", code.latent, kTolerance);
+    for (std::size_t i = 0; i < code.noise.size(); ++i)
+      expect_close(c, text(mode, "noise.", i), code.noise[i], kTolerance);
+    EXPECT_EQ(c.list(mode + "noise", backend).size(), code.noise.size());
+  }
+}
+
+void run_lpips(const Case& c, Backend& backend) {
+  const FileShapes shapes = torchvision_shapes(c.metadata("net"));
+  const Checkpoint heads = read_checkpoint(c.checkpoint());
+  FileShapes head_shapes;
+  for (const auto& [name, tensor] : heads.tensors) head_shapes[name] = Shape{std::span(tensor.shape)};
+  Lpips lpips(shapes, head_shapes, {backend});
+  fill(lpips.heads(), heads);
+  for (const Entry& entry : lpips.backbone().entries()) {
+    const Shape& shape = shapes.at(entry.name);
+    entry.value.assign(hash_weight(entry.name, {shape.begin(), shape.end()}, entry.layout, backend));
+  }
+
+  // The images' names are the quoted strings of the metadata.
+  std::vector<std::string> names;
+  std::stringstream quoted(c.metadata("images"));
+  for (std::string outside, name; std::getline(quoted, outside, '\'') && std::getline(quoted, name, '\'');)
+    names.push_back(name);
+  ASSERT_EQ(names.size(), 2U);
+  const std::int64_t batch = std::stoll(c.metadata("batch")), size = std::stoll(c.metadata("size"));
+  const Shape shape{batch, 3, size, size};
+  const auto image = [&](const std::string& name) {
+    return layouts::image.from_file(Tensor::from_host(hash_uniform(name, shape.elements()), shape, backend));
+  };
+  const Tensor a = require_grad(image(names[0])), b = image(names[1]);
+  expect_close(c, "per_layer", lpips.per_layer(a, b).detach(), kTolerance);
+  const Tensor distance = lpips(a, b);
+  expect_close(c, "distance", distance.detach(), kTolerance);
+
+  const std::vector<float> gradient = in_file_order(grad({sum(distance)}, {a})[0]);
+  const std::vector<float> reference = to_f32(c.file_tensor("grad_a"));
+  ASSERT_EQ(gradient.size(), reference.size());
+  double error = 0, norm = 0;
+  for (std::size_t i = 0; i < gradient.size(); ++i) {
+    error += std::pow(static_cast<double>(gradient[i]) - static_cast<double>(reference[i]), 2);
+    norm += std::pow(static_cast<double>(reference[i]), 2);
+  }
+  std::cout << "  grad_a: relative L2 error " << std::sqrt(error / norm) << '\n';
+  EXPECT_LE(std::sqrt(error), 1e-2 * std::sqrt(norm));
+}
+
+}  // namespace om::golden
