@@ -116,11 +116,12 @@ Tensor where(const Tensor& condition, const Tensor& a_, const Tensor& b_) {
   Tensor y = p.a.empty_like(shape);
   y.backend().where(aligned_in(condition, shape.rank()), aligned_in(p.a, shape.rank()),
                     aligned_in(p.b, shape.rank()), y.out());
-  return record("where", y, {p.a, p.b}, kKeepNothing,
-                [condition, sa = p.a.shape(), sb = p.b.shape()](const Saved& s, const Tensor& g) {
+  return record("where", y, {p.a, p.b, condition}, keep_input(2),
+                [sa = p.a.shape(), sb = p.b.shape()](const Saved& s, const Tensor& g) {
+                  const Tensor condition = s.input(2);
                   const Tensor zero = Tensor::zeros({}, g.dtype(), g.backend());
                   return Gradients{s.needs(0) ? sum_to(where(condition, g, zero), sa) : Tensor(),
-                                   s.needs(1) ? sum_to(where(condition, zero, g), sb) : Tensor()};
+                                   s.needs(1) ? sum_to(where(condition, zero, g), sb) : Tensor(), Tensor()};
                 });
 }
 
@@ -203,8 +204,8 @@ Tensor relu(const Tensor& x) { return leaky_relu(x, 0); }
 Tensor leaky_relu_grad(const Tensor& g_, const Tensor& y_, double slope) {
   const Pair p(g_, y_.detach());
   return record("leaky_relu_grad", run_binary("leaky_relu_grad", BinaryOp::leaky_relu_grad, p.a, p.b, slope),
-                {p.a}, kKeepNothing, [slope, y = p.b, shape = p.a.shape()](const Saved&, const Tensor& g) {
-                  return Gradients{sum_to(leaky_relu_grad(g, y, slope), shape)};
+                {p.a, p.b}, keep_input(1), [slope, shape = p.a.shape()](const Saved& s, const Tensor& g) {
+                  return Gradients{sum_to(leaky_relu_grad(g, s.input(1), slope), shape), Tensor()};
                 });
 }
 

@@ -9,7 +9,7 @@ using namespace detail;
 
 std::int64_t pooled_size(std::int64_t size, const Pool2d& o) {
   const std::int64_t room = size + 2 * o.pad - o.kernel;
-  if (room < 0 && !(o.ceil_mode && size > 0)) return 0;
+  if (size == 0 || (room < 0 && !o.ceil_mode)) return 0;
   std::int64_t windows = std::max<std::int64_t>(0, o.ceil_mode ? room + o.stride - 1 : room) / o.stride + 1;
   if (o.ceil_mode && (windows - 1) * o.stride >= size + o.pad) --windows;
   return windows;
@@ -48,8 +48,8 @@ Tensor gather(const Tensor& x, const Tensor& index) {
   check_pair("gather", x, index);
   Tensor y = x.empty_like(index.shape());
   x.backend().gather(x.in(), index.in(), y.out());
-  return record("gather", y, {x}, kKeepNothing, [index, size = x.size(1)](const Saved&, const Tensor& g) {
-    return Gradients{scatter_add(g, index, size)};
+  return record("gather", y, {x, index}, keep_input(1), [size = x.size(1)](const Saved& s, const Tensor& g) {
+    return Gradients{scatter_add(g, s.input(1), size), Tensor()};
   });
 }
 
@@ -58,8 +58,9 @@ Tensor scatter_add(const Tensor& x, const Tensor& index, std::int64_t size) {
   if (x.shape() != index.shape()) fail("scatter_add: x ", x.shape(), " and index ", index.shape(), " differ");
   Tensor y = x.empty_like({x.size(0), size});
   x.backend().scatter_add(x.in(), index.in(), y.out());
-  return record("scatter_add", y, {x}, kKeepNothing,
-                [index](const Saved&, const Tensor& g) { return Gradients{gather(g, index)}; });
+  return record("scatter_add", y, {x, index}, keep_input(1), [](const Saved& s, const Tensor& g) {
+    return Gradients{gather(g, s.input(1)), Tensor()};
+  });
 }
 
 }  // namespace om

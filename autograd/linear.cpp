@@ -217,9 +217,10 @@ Tensor upfirdn2d(const Tensor& x, const Tensor& filter, const UpFirDnParams& p) 
       {x.size(0), filtered_size(x.size(1), p.up_h, p.pad_top + p.pad_bottom, filter.size(0), p.down_h),
        filtered_size(x.size(2), p.up_w, p.pad_left + p.pad_right, filter.size(1), p.down_w), x.size(3)});
   x.backend().upfirdn2d(x.in(), taps.in(), y.out(), p);
-  return record("upfirdn2d", y, {x}, kKeepNothing,
-                [taps, back = adjoint(p, x.shape(), y.shape(), filter.shape())](
-                    const Saved&, const Tensor& g) { return Gradients{upfirdn2d(g, taps, back)}; });
+  return record("upfirdn2d", y, {x, taps}, keep_input(1),
+                [back = adjoint(p, x.shape(), y.shape(), filter.shape())](const Saved& s, const Tensor& g) {
+                  return Gradients{upfirdn2d(g, s.input(1), back), Tensor()};
+                });
 }
 
 }  // namespace om

@@ -40,6 +40,7 @@ Tensor mean(const Tensor& x, const std::vector<int>& dimensions) {
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;
   const Shape kept = aligned(shape, x.rank());
+  if (kept.rank() > x.rank()) fail("sum_to: ", x.shape(), " does not sum to ", shape);
   for (int i = 0; i < x.rank(); ++i)
     if (kept[i] != 1 && kept[i] != x.size(i)) fail("sum_to: ", x.shape(), " does not sum to ", shape);
   return cast(run_sum(x, kept, shape), x.dtype());

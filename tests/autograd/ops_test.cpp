@@ -1,0 +1,231 @@
+// What ops refuse, and how they say it; and the table of cases itself, which must cover every op.
+#include "autograd/ops.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+#include <regex>
+
+#include "autograd/grad.h"
+#include "autograd/random.h"
+#include "tensor/registry.h"
+#include "tests/cases/case.h"
+
+namespace om {
+namespace {
+
+Tensor zeros(const Shape& shape, DType dtype = DType::f32) {
+  return Tensor::zeros(shape, dtype, backend("cpu"));
+}
+
+/// The message of the error that body throws; empty where it throws none.
+template <class Body>
+std::string error_of(Body&& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Ops, ErrorsNameTheOpAndTheShapes) {
+  EXPECT_EQ(error_of([] {
+              conv2d(zeros({8, 16, 16, 64}), zeros({128, 3, 3, 32}));
+            }),
+            "conv2d: weight expects I = 64, got 32 (x [8, 16, 16, 64], w [128, 3, 3, 32])");
+  EXPECT_EQ(error_of([] {
+              add(zeros({2, 3}), zeros({2, 4}));
+            }),
+            "add: shapes [2, 3] and [2, 4] do not broadcast");
+}
+
+TEST(Ops, RefuseWhatDoesNotFit) {
+  const std::pair<const char*, std::function<void()>> refused[] = {
+      {"matmul",
+       [] {
+         matmul(zeros({2, 3}), zeros({2, 3}));
+       }},
+      {"matmul",
+       [] {
+         matmul(zeros({3}), zeros({3, 2}));
+       }},
+      {"matmul",
+       [] {
+         matmul(zeros({2, 2, 3}), zeros({3, 3, 2}));
+       }},
+      {"conv2d",
+       [] {
+         conv2d(zeros({1, 4, 4}), zeros({1, 1, 1, 4}));
+       }},
+      {"conv2d",
+       [] {
+         conv2d(zeros({1, 4, 4, 1}), zeros({1, 1, 1, 1}), {.stride_h = 0});
+       }},
+      {"conv2d",
+       [] {
+         conv2d(zeros({1, 4, 4, 1}), zeros({1, 1, 1, 1}), {.pad_w = -1});
+       }},
+      {"conv2d_input_grad",
+       [] {
+         conv2d_input_grad(zeros({1, 4, 4, 2}), zeros({2, 3, 3, 1}), 9, 8, Conv2d::same(2, 1));
+       }},
+      {"conv2d_input_grad",
+       [] {
+         conv2d_input_grad(zeros({1, 4, 4, 2}), zeros({3, 3, 3, 1}), 6, 6);
+       }},
+      {"conv2d_weight_grad",
+       [] {
+         conv2d_weight_grad(zeros({1, 4, 4, 2}), zeros({1, 4, 4, 3}), 3, 3);
+       }},
+      {"conv2d_weight_grad",
+       [] {
+         conv2d_weight_grad(zeros({2, 4, 4, 2}), zeros({1, 4, 4, 3}), 1, 1);
+       }},
+      {"upfirdn2d",
+       [] {
+         upfirdn2d(zeros({1, 4, 4, 2}), zeros({4, 4}), {.up_h = 0});
+       }},
+      {"upfirdn2d",
+       [] {
+         upfirdn2d(zeros({1, 4, 4, 2}), zeros({4}), {});
+       }},
+      {"max_pool2d",
+       [] {
+         max_pool2d(zeros({1, 4, 4, 2}), {2, 2, 2});
+       }},
+      {"max_pool2d",
+       [] {
+         max_pool2d(zeros({1, 4, 4, 2}, DType::i32), {});
+       }},
+      {"gather",
+       [] {
+         gather(zeros({2, 3}), zeros({2, 3}));
+       }},
+      {"gather",
+       [] {
+         gather(zeros({2, 3}), zeros({3, 3}, DType::i32));
+       }},
+      {"scatter_add",
+       [] {
+         scatter_add(zeros({2, 3}), zeros({2, 4}, DType::i32), 5);
+       }},
+      {"reshape",
+       [] {
+         reshape(zeros({2, 3}), {7});
+       }},
+      {"permute",
+       [] {
+         permute(zeros({2, 3}), {0, 0});
+       }},
+      {"permute",
+       [] {
+         permute(zeros({2, 3}), {0});
+       }},
+      {"slice",
+       [] {
+         slice(zeros({2, 3}), 1, 2, 2);
+       }},
+      {"slice",
+       [] {
+         slice(zeros({2, 3}), 2, 0, 1);
+       }},
+      {"slice",
+       [] {
+         slice(zeros({2, 3}), 0, -1, 1);
+       }},
+      {"pad",
+       [] {
+         pad(zeros({2, 3}), 0, -1, 0);
+       }},
+      {"concat", [] { concat({}, 0); }},
+      {"concat",
+       [] {
+         concat({zeros({2, 3}), zeros({3, 2})}, 0);
+       }},
+      {"concat",
+       [] {
+         concat({zeros({2}), zeros({2}, DType::f64)}, 0);
+       }},
+      {"flip",
+       [] {
+         flip(zeros({2, 3}), {1, -1});
+       }},
+      {"broadcast",
+       [] {
+         broadcast(zeros({2, 3}), {2, 1});
+       }},
+      {"broadcast",
+       [] {
+         broadcast(zeros({2, 3}), {3});
+       }},
+      {"sum",
+       [] {
+         sum(zeros({2, 3}), {2});
+       }},
+      {"sum",
+       [] {
+         sum(zeros({2, 3}, DType::i32));
+       }},
+      {"sum_to",
+       [] {
+         sum_to(zeros({2, 3}), {2});
+       }},
+      {"sum_to",
+       [] {
+         sum_to(zeros({3}), {1, 3});
+       }},
+      {"where", [] { where(zeros({2}), zeros({2}), zeros({2})); }},
+      {"clamp", [] { clamp(zeros({2}), 1, 0); }},
+      {"leaky_relu", [] { leaky_relu(zeros({2}), -0.1); }},
+      {"exp", [] { exp(zeros({2}, DType::i32)); }},
+      {"add", [] { add(zeros({2}), Tensor::zeros({2}, DType::f32, backend("reference"))); }},
+  };
+  for (const auto& [op, call] : refused) {
+    const std::string message = error_of(call);
+    EXPECT_EQ(message.substr(0, message.find(':')), op) << message;
+  }
+}
+
+TEST(Ops, UndefinedTensorsAreErrors) {
+  EXPECT_NE(error_of([] { add(Tensor(), zeros({1})); }), "");
+}
+
+TEST(Ops, FilterMustNotRequireAGradient) {
+  const Tensor filter = require_grad(zeros({2, 2}));
+  EXPECT_NE(error_of([&] { upfirdn2d(zeros({1, 4, 4, 1}), filter, {}); }), "");
+}
+
+TEST(Random, DrawsRepeatAndDiffer) {
+  RandomSource one(7, backend("cpu")), other(7, backend("reference"));
+  const auto first = one.normal({5}).to_host<float>();
+  const auto second = one.uniform({5}).to_host<float>();
+  other.normal({5});
+  EXPECT_EQ(other.uniform({5}).to_host<float>(), second);
+  EXPECT_NE(first, one.normal({5}).to_host<float>());
+  const philox::State state = one.state();
+  const auto third = one.normal({3}, DType::f64).to_host<double>();
+  one.set_state(state);
+  EXPECT_EQ(one.normal({3}, DType::f64).to_host<double>(), third);
+}
+
+TEST(Table, CoversEveryOp) {
+  std::ifstream header(std::string(ONEMODEL_SOURCE_DIR) + "/autograd/ops.h");
+  ASSERT_TRUE(header);
+  std::map<std::string, int> count;
+  for (const cases::Case& c : cases::all())
+    if (c.drivers != cases::kBenchmark) ++count[c.op()];
+  const std::regex declaration("^Tensor ([a-z_0-9]+)\\(.*");
+  int ops = 0;
+  for (std::string line; std::getline(header, line);) {
+    std::smatch match;
+    if (!std::regex_match(line, match, declaration)) continue;
+    ++ops;
+    EXPECT_GE(count[match[1]], 2) << match[1] << " needs at least two cases in tests/cases";
+  }
+  EXPECT_GT(ops, 40);
+}
+
+}  // namespace
+}  // namespace om
