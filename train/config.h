@@ -1,0 +1,70 @@
+// The settings of a training run, and their JSON form: one flat object whose keys are the fields' names.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/encoder.h"
+
+namespace om {
+
+struct TrainConfig {
+  // paths
+  std::string generator;    ///< checkpoint of the frozen decoder
+  std::string images;       ///< folder to train on
+  std::string val;          ///< folder to measure on; empty: none
+  std::string lpips;        ///< torchvision backbone; empty: mean squared error alone
+  std::string lpips_heads;  ///< the lpips package's heads for it
+  // settings
+  std::int64_t iterations = 100'000;
+  std::int64_t batch = 4;
+  double lr = 1e-4;
+  double lr_min = 1e-8;
+  std::optional<double> lr_noise_heads;  ///< rate of the noise heads; lr where unset
+  double beta1 = 0.5;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 1e-4;
+  double clip_norm = 1;          ///< 0: no clipping
+  double encoder_width = 1;      ///< times the generator's channels
+  std::string latent = "wplus";  ///< or "z"
+  std::int64_t seed = 0;
+  std::int64_t checkpoint_every = 1000;
+  std::int64_t keep_checkpoints = 0;  ///< 0: all of them; else the newest, at least 2
+  std::int64_t sample_every = 1000;   ///< 0: no sample sheets
+  std::int64_t log_every = 1;         ///< iterations per line of metrics.jsonl
+
+  Projection projection() const;
+};
+
+/// Names of all keys, and whether each is a path.
+struct ConfigKey {
+  std::string name;
+  bool path;
+};
+const std::vector<ConfigKey>& config_keys();
+
+/// Sets the keys that a JSON text holds and returns them. InputError `NAME: reason` where the text is no flat
+/// JSON object, a key is unknown (with the nearest known one), stands twice or has a value of the wrong type.
+std::vector<std::string> apply_json(TrainConfig& config, std::string_view json, const std::string& name);
+
+/// The same from a file of at most 1 MiB.
+std::vector<std::string> apply_json_file(TrainConfig& config, const std::string& path);
+
+/// One object, keys in the order above, a final newline. Without paths it is what checkpoints hold.
+std::string to_json(const TrainConfig& config, bool paths);
+
+/// Copies the named keys.
+void overlay(TrainConfig& into, const TrainConfig& from, const std::vector<std::string>& keys);
+
+/// UsageError naming the first of `keys` in which the two differ: what a resumed run may not change. Paths
+/// are compared as places, not as texts.
+void expect_equal(const TrainConfig& stored, const TrainConfig& given, const std::vector<std::string>& keys);
+
+/// UsageError naming the first value that is out of range, missing or contradicts another.
+void check(const TrainConfig& config);
+
+}  // namespace om

@@ -1,0 +1,125 @@
+#include "train/evaluate.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+
+#include "autograd/grad.h"
+#include "autograd/ops.h"
+#include "io/resize.h"
+
+namespace om {
+
+Tensor to_tensor(std::span<const std::uint8_t> pixels, std::int64_t count, std::int64_t size,
+                 Backend& backend) {
+  static const std::array<float, 256> values = [] {
+    std::array<float, 256> table{};
+    for (std::size_t v = 0; v < table.size(); ++v)
+      table[v] = static_cast<float>(static_cast<double>(v) / 255 * 2 - 1);
+    return table;
+  }();
+  std::vector<float> floats(pixels.size());
+  std::transform(pixels.begin(), pixels.end(), floats.begin(), [](std::uint8_t v) { return values[v]; });
+  return Tensor::from_host(floats, {count, size, size, 3}, backend);
+}
+
+std::vector<FloatImage> to_float_images(const Tensor& images) {
+  const std::vector<float> values = images.to_host<float>();
+  const std::int64_t height = images.size(1), width = images.size(2);
+  const auto pixels = static_cast<std::size_t>(height * width * 3);
+  std::vector<FloatImage> out;
+  for (std::size_t n = 0; n < static_cast<std::size_t>(images.size(0)); ++n) {
+    FloatImage image{height, width, std::vector<float>(pixels)};
+    for (std::size_t i = 0; i < pixels; ++i)
+      image.pixels[i] = (std::clamp(values[n * pixels + i], -1.0F, 1.0F) + 1) / 2;
+    out.push_back(std::move(image));
+  }
+  return out;
+}
+
+FloatImage to_float_image(const Image& image) {
+  FloatImage out{image.height, image.width, std::vector<float>(image.pixels.size())};
+  std::transform(image.pixels.begin(), image.pixels.end(), out.pixels.begin(),
+                 [](std::uint8_t v) { return static_cast<float>(v) / 255; });
+  return out;
+}
+
+Image to_image(const FloatImage& image) {
+  Image out(static_cast<int>(image.height), static_cast<int>(image.width));
+  std::transform(image.pixels.begin(), image.pixels.end(), out.pixels.begin(), [](float x) {
+    return std::isnan(x) ? std::uint8_t{0} : static_cast<std::uint8_t>(std::clamp(x, 0.0F, 1.0F) * 255);
+  });
+  return out;
+}
+
+EvaluationMode::EvaluationMode(const Autoencoder& model)
+    : model_(model), encoder_(model.encoder().training()), decoder_(model.decoder().training()) {
+  model_.encoder().set_training(false);
+  model_.decoder().set_training(false);
+}
+
+EvaluationMode::~EvaluationMode() {
+  model_.encoder().set_training(encoder_);
+  model_.decoder().set_training(decoder_);
+}
+
+Tensor reconstruct(const Autoencoder& model, const Tensor& images) {
+  const NoGrad no_grad;
+  const EvaluationMode evaluation(model);
+  if (images.size(0) == 1) return model(images);
+  std::vector<Tensor> outputs;
+  for (std::int64_t i = 0; i < images.size(0); ++i) outputs.push_back(model(slice(images, 0, i, 1)));
+  return outputs.empty() ? images : concat(outputs, 0);
+}
+
+FloatImage reconstruct(const Autoencoder& model, const Image& image, Backend& backend) {
+  const auto size = model.decoder().size();
+  const auto side = static_cast<int>(size);
+  const Image resized =
+      image.height == side && image.width == side ? image : resize_bilinear(image, side, side);
+  return to_float_images(reconstruct(model, to_tensor(resized.pixels, 1, size, backend))).front();
+}
+
+ImageScores score(const std::string& file, const Image& input, const FloatImage& output) {
+  const FloatImage reference = to_float_image(input);
+  return {file, psnr(reference, output), ssim(reference, output), ssim_wang(reference, output)};
+}
+
+ImageScores mean_of(const std::vector<ImageScores>& scores) {
+  const auto mean = [&](std::optional<double> ImageScores::*metric) -> std::optional<double> {
+    double total = 0;
+    std::size_t count = 0;
+    for (const ImageScores& image : scores)
+      if (const std::optional<double>& value = image.*metric) {
+        total += *value;
+        ++count;
+      }
+    return count > 0 ? std::optional(total / static_cast<double>(count)) : std::nullopt;
+  };
+  return {"", mean(&ImageScores::psnr), mean(&ImageScores::ssim), mean(&ImageScores::ssim_wang)};
+}
+
+Image contact_sheet(const std::vector<Image>& inputs, const std::vector<Image>& outputs, bool difference) {
+  const std::size_t rows = std::min({inputs.size(), outputs.size(), kMaxSheetImages});
+  if (rows == 0) fail("contact sheet: no image");
+  const int height = inputs[0].height, width = inputs[0].width;
+  Image sheet(height * static_cast<int>(rows), width * (difference ? 3 : 2));
+  for (std::size_t n = 0; n < rows; ++n) {
+    for (const Image* image : {&inputs[n], &outputs[n]})
+      if (image->height != height || image->width != width) fail("contact sheet: images of different sizes");
+    for (int y = 0; y < height; ++y) {
+      std::uint8_t* out = sheet.row(static_cast<int>(n) * height + y);
+      const std::uint8_t *a = inputs[n].row(y), *b = outputs[n].row(y);
+      const std::size_t bytes = inputs[n].row_bytes();
+      std::copy_n(a, bytes, out);
+      std::copy_n(b, bytes, out + bytes);
+      if (!difference) continue;
+      for (std::size_t i = 0; i < bytes; ++i)
+        out[2 * bytes + i] = static_cast<std::uint8_t>(std::abs(int{a[i]} - int{b[i]}));
+    }
+  }
+  return sheet;
+}
+
+}  // namespace om

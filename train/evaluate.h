@@ -1,0 +1,66 @@
+// From image files to the model and back, and how good the way was.
+//
+// Images go in as v / 255 * 2 - 1 and come out as clamp(x, -1, 1), (x + 1) / 2, times 255, truncated to 8
+// bits; metrics are taken before that truncation.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "io/image.h"
+#include "models/autoencoder.h"
+#include "train/metrics.h"
+
+namespace om {
+
+/// Pixels [N, size, size, 3] of 8 bits -> [N, size, size, 3] f32 in [-1, 1], the same bits on every backend.
+Tensor to_tensor(std::span<const std::uint8_t> pixels, std::int64_t count, std::int64_t size,
+                 Backend& backend);
+
+/// The N images of [N, H, W, 3] in [-1, 1], in [0, 1] after clamping. Waits for the backend.
+std::vector<FloatImage> to_float_images(const Tensor& images);
+FloatImage to_float_image(const Image& image);
+
+/// [0, 1] -> 8 bits, truncated; NaN becomes 0.
+Image to_image(const FloatImage& image);
+
+/// While it lives, the networks are in evaluation mode.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(const Autoencoder& model);
+  ~EvaluationMode();
+  EvaluationMode(const EvaluationMode&) = delete;
+  EvaluationMode& operator=(const EvaluationMode&) = delete;
+
+ private:
+  const Autoencoder& model_;
+  bool encoder_, decoder_;
+};
+
+/// Reconstructions of [N, S, S, 3] in evaluation mode, without recording. Images go through one by one, so a
+/// result never depends on its neighbours.
+Tensor reconstruct(const Autoencoder& model, const Tensor& images);
+/// The same for one image, resized to the model's size.
+FloatImage reconstruct(const Autoencoder& model, const Image& image, Backend& backend);
+
+struct ImageScores {
+  std::string file;
+  std::optional<double> psnr, ssim, ssim_wang;  ///< empty where undefined
+};
+
+/// The metrics of a reconstruction against its 8-bit input (of the same size).
+ImageScores score(const std::string& file, const Image& input, const FloatImage& output);
+
+/// Means over the images for which a metric is defined; empty where there is none.
+ImageScores mean_of(const std::vector<ImageScores>& scores);
+
+/// Images in a contact sheet; more are left out.
+inline constexpr std::size_t kMaxSheetImages = 32;
+
+/// One row per pair: input, output and, where asked for, their absolute difference. All images have one size.
+Image contact_sheet(const std::vector<Image>& inputs, const std::vector<Image>& outputs, bool difference);
+
+}  // namespace om
