@@ -10,8 +10,12 @@ die() {
   exit 1
 }
 
-# How many compilers may run at once: one per processor, and 1.5 GiB of free memory each.
+# How many compilers may run at once: ONEMODEL_JOBS, else one per processor, with 1.5 GiB of free memory each.
 build_jobs() {
+  if [[ -n ${ONEMODEL_JOBS:-} ]]; then
+    echo "$ONEMODEL_JOBS"
+    return
+  fi
   local processors memory_kib limit
   processors=$(nproc)
   memory_kib=$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)
