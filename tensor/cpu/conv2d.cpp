@@ -6,6 +6,7 @@
 #include "tensor/cpu/cpu_backend.h"
 #include "tensor/cpu/gemm.h"
 #include "tensor/cpu/widened.h"
+#include "tensor/cpu/winograd.h"
 
 namespace om {
 namespace cpu {
@@ -15,6 +16,9 @@ template <class T>
 void conv2d(CachingAllocator& memory, In x, In w, Out y, const ConvSize& size) {
   const std::int64_t k = size.kh * size.kw * size.i;
   if (y.shape.elements() == 0) return;
+  if constexpr (std::is_same_v<T, float>)
+    if (winograd_pays(size))
+      return winograd_conv2d(memory, x.as<float>(), w.as<float>(), y.as<float>(), size);
   std::vector<Tap> taps;
   for (std::int64_t r = 0; r < size.kh; ++r)
     for (std::int64_t s = 0; s < size.kw; ++s) taps.push_back({r, s, r * size.kw + s});

@@ -12,6 +12,7 @@
 #include "tensor/cpu/cpu_backend.h"
 #include "tensor/cpu/gemm.h"
 #include "tensor/cpu/widened.h"
+#include "tensor/cpu/winograd.h"
 
 namespace om {
 namespace cpu {
@@ -69,6 +70,9 @@ void input_grad_phase(CachingAllocator& memory, const T* g, const T* w, T* x, co
 template <class T>
 void input_grad(CachingAllocator& memory, In g, In w, Out x, const ConvSize& size) {
   if (x.shape.elements() == 0) return;
+  if constexpr (std::is_same_v<T, float>)
+    if (winograd_pays(size))
+      return winograd_input_grad(memory, g.as<float>(), w.as<float>(), x.as<float>(), size);
   const std::vector<T> zeros(static_cast<std::size_t>(size.o));
   for (std::int64_t a = 0; a < size.conv.stride_h; ++a)
     for (std::int64_t b = 0; b < size.conv.stride_w; ++b)
@@ -128,6 +132,9 @@ void pack_windows(const T* x, const ConvSize& size, std::int64_t first, std::int
 template <class T>
 void weight_grad(CachingAllocator& memory, In x, In g, Out w, const ConvSize& size) {
   if (w.shape.elements() == 0) return;
+  if constexpr (std::is_same_v<T, float>)
+    if (winograd_pays_for_weights(size))
+      return winograd_weight_grad(memory, x.as<float>(), g.as<float>(), w.as<float>(), size);
   const std::int64_t pixels = size.n * size.oh * size.ow, columns = size.kh * size.kw * size.i;
   T* out = w.as<T>();
   if (pixels == 0) return static_cast<void>(std::fill_n(out, w.shape.elements(), T(0)));

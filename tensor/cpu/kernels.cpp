@@ -5,6 +5,7 @@ namespace om::cpu {
 
 extern const Kernels<float> base_float;
 extern const Kernels<double> base_double;
+extern const WinogradKernels base_winograd;
 
 namespace {
 
@@ -18,6 +19,7 @@ void limit_vector_bytes(int bytes) { vector_limit = bytes; }
 
 extern const Kernels<float> wide_float;
 extern const Kernels<double> wide_double;
+extern const WinogradKernels wide_winograd;
 
 namespace {
 
@@ -39,6 +41,7 @@ template <>
 const Kernels<double>& kernels<double>() {
   return use_wide() ? wide_double : base_double;
 }
+const WinogradKernels& winograd_kernels() { return use_wide() ? wide_winograd : base_winograd; }
 
 #else
 
@@ -50,6 +53,7 @@ template <>
 const Kernels<double>& kernels<double>() {
   return base_double;
 }
+const WinogradKernels& winograd_kernels() { return base_winograd; }
 
 #endif
 

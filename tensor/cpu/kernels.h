@@ -45,9 +45,29 @@ struct Kernels {
   void (*pack_rows)(const T* source, std::int64_t step, std::int64_t count, std::int64_t width, T* panel);
 };
 
+/// The transforms of Winograd's convolution F(4x4, 3x3), see winograd_body.h. Channel counts are multiples of
+/// kWinogradChannels; element (i, j) of a transformed 6x6 block goes to plane 6 i + j, planes being `plane`
+/// numbers apart.
+struct WinogradKernels {
+  /// 6x6 pixels of the image.
+  void (*transform_image)(const float* const* pixels, std::int64_t channels, float* v, std::int64_t plane);
+  /// 4x4 pixels of the gradient.
+  void (*transform_gradient)(const float* const* pixels, std::int64_t channels, float* v, std::int64_t plane);
+  /// 3x3 weights, `tap_step` numbers apart.
+  void (*transform_weights)(const float* taps, std::int64_t tap_step, std::int64_t count, float* u,
+                            std::int64_t plane);
+  /// 6x6 products to 4x4 pixels; null pointers are skipped.
+  void (*finish_pixels)(const float* m, std::int64_t plane, std::int64_t channels, float* const* pixels);
+  /// 6x6 products to 3x3 weights, assigned or added.
+  void (*finish_weights)(const float* m, std::int64_t plane, std::int64_t channels, float* const* taps,
+                         bool add);
+};
+constexpr std::int64_t kWinogradChannels = 16;
+
 /// Those for this processor.
 template <class T>
 const Kernels<T>& kernels();
+const WinogradKernels& winograd_kernels();
 
 /// For tests: never more than this many bytes a vector; 0 lifts the limit. Not while kernels run.
 void limit_vector_bytes(int bytes);

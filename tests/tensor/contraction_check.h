@@ -98,4 +98,28 @@ inline void check(const Kernel& kernel, const Shape& a, const Shape& b, const Sh
   }
 }
 
+/// Largest error in f32, relative to the largest element of the result, on normal inputs with all 24 bits
+/// used.
+inline double float_error(const Kernel& kernel, const Shape& a, const Shape& b, const Shape& y) {
+  std::vector<double> values[2];
+  for (unsigned i = 0; i < 2; ++i) {
+    std::mt19937 engine(i + 3);
+    std::normal_distribution<double> normal;
+    values[i].resize(static_cast<std::size_t>((i ? b : a).elements()));
+    for (double& value : values[i]) value = static_cast<float>(normal(engine));
+  }
+  Backend& reference = backend("reference");
+  const Tensor p = Tensor::from_host(values[0], a, reference), q = Tensor::from_host(values[1], b, reference);
+  const Tensor r = Tensor::empty(y, DType::f64, reference);
+  kernel(reference, p.in(), q.in(), r.out());
+  const std::vector<double> expected = r.to_host<double>();
+  const std::vector<float> got = run<float>(kernel, a, values[0], b, values[1], y);
+  double largest = 0, error = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    largest = std::max(largest, std::abs(expected[i]));
+    error = std::max(error, std::abs(static_cast<double>(got[i]) - expected[i]));
+  }
+  return error / largest;
+}
+
 }  // namespace om::contraction_check

@@ -1,5 +1,7 @@
 // The cpu backend's convolution and its two gradients against the reference backend in double, on shapes that
 // reach every path and edge of its tiles.
+#include <cstdio>
+
 #include "tests/tensor/contraction_check.h"
 
 namespace om {
@@ -34,6 +36,22 @@ std::vector<ConvCase> conv_cases() {
   };
 }
 
+/// Shapes that run by Winograd's transforms in float, the first with many channels.
+std::vector<ConvCase> winograd_cases() {
+  return {
+      {1, 16, 16, 512, 32, 3, 3, params(1, 1, 1, 1)},  {1, 16, 16, 32, 512, 3, 3, params(1, 1, 1, 1)},
+      {2, 17, 14, 48, 80, 3, 3, params(1, 1, 1, 1)},   {1, 19, 30, 32, 176, 3, 3, params(1, 1, 0, 2)},
+      {5, 12, 13, 64, 32, 3, 3, params(1, 1, 2, 0)},   {1, 100, 90, 32, 48, 3, 3, params(1, 1, 1, 1)},
+      {1, 96, 128, 160, 32, 3, 3, params(1, 1, 1, 1)},
+  };
+}
+
+std::vector<ConvCase> all_cases() {
+  std::vector<ConvCase> cases = conv_cases();
+  for (const ConvCase& c : winograd_cases()) cases.push_back(c);
+  return cases;
+}
+
 struct Shapes {
   Shape x, w, y;
 };
@@ -51,7 +69,7 @@ std::string describe(const ConvCase& c) {
 }
 
 TEST(Conv2d, AgreesWithReference) {
-  for (const ConvCase& c : conv_cases()) {
+  for (const ConvCase& c : all_cases()) {
     const Shapes s = shapes_of(c);
     check([&](Backend& backend, In x, In w, Out y) { backend.conv2d(x, w, y, c.params); }, s.x, s.w, s.y,
           describe(c));
@@ -59,7 +77,7 @@ TEST(Conv2d, AgreesWithReference) {
 }
 
 TEST(Conv2dInputGrad, AgreesWithReference) {
-  for (const ConvCase& c : conv_cases()) {
+  for (const ConvCase& c : all_cases()) {
     const Shapes s = shapes_of(c);
     check([&](Backend& backend, In g, In w, Out x) { backend.conv2d_input_grad(g, w, x, c.params); }, s.y,
           s.w, s.x, describe(c));
@@ -67,10 +85,36 @@ TEST(Conv2dInputGrad, AgreesWithReference) {
 }
 
 TEST(Conv2dWeightGrad, AgreesWithReference) {
-  for (const ConvCase& c : conv_cases()) {
+  for (const ConvCase& c : all_cases()) {
     const Shapes s = shapes_of(c);
     check([&](Backend& backend, In x, In g, Out w) { backend.conv2d_weight_grad(x, g, w, c.params); }, s.x,
           s.y, s.w, describe(c));
+  }
+}
+
+// What Winograd's transforms cost in precision, which the goldens of whole models depend on.
+TEST(Winograd, ErrorStaysSmall) {
+  const ConvCase forward{1, 16, 16, 512, 32, 3, 3, params(1, 1, 1, 1)};
+  const ConvCase backward{1, 16, 16, 32, 512, 3, 3, params(1, 1, 1, 1)};
+  const ConvCase weights{1, 64, 64, 32, 32, 3, 3, params(1, 1, 1, 1)};
+  for (const int bytes : {32, 0}) {
+    cpu::limit_vector_bytes(bytes);
+    Shapes s = shapes_of(forward);
+    const double y_error = contraction_check::float_error(
+        [&](Backend& backend, In x, In w, Out y) { backend.conv2d(x, w, y, forward.params); }, s.x, s.w, s.y);
+    s = shapes_of(backward);
+    const double x_error = contraction_check::float_error(
+        [&](Backend& backend, In g, In w, Out x) { backend.conv2d_input_grad(g, w, x, backward.params); },
+        s.y, s.w, s.x);
+    s = shapes_of(weights);
+    const double w_error = contraction_check::float_error(
+        [&](Backend& backend, In x, In g, Out w) { backend.conv2d_weight_grad(x, g, w, weights.params); },
+        s.x, s.y, s.w);
+    std::printf("largest error / largest value: conv2d %.2g, input gradient %.2g, weight gradient %.2g\n",
+                y_error, x_error, w_error);
+    EXPECT_LE(y_error, 5e-6);
+    EXPECT_LE(x_error, 5e-6);
+    EXPECT_LE(w_error, 5e-6);
   }
 }
 
