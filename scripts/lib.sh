@@ -2,6 +2,9 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# CMake takes it when it first makes a build folder.
+if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER-ccache}; fi
+
 say() { printf '%s\n' "$*" >&2; }
 
 # die REASON: one line, exit code 1.
@@ -27,15 +30,14 @@ build_jobs() {
   echo "$jobs"
 }
 
-# configure PRESET [CMAKE ARGUMENTS]: into build/PRESET, with ninja and ccache where they are there. A build folder
-# that exists keeps its generator and compiler. ONEMODEL_WERROR, where set in the environment, is passed on.
+# configure PRESET [CMAKE ARGUMENTS]: into build/PRESET, with ninja where it is there. A build folder that exists
+# keeps its generator. ONEMODEL_WERROR, where set in the environment, is passed on.
 configure() {
   local preset=$1
   shift
   local extra=()
   if [[ ! -f $root/build/$preset/CMakeCache.txt ]]; then
     if command -v ninja >/dev/null; then extra+=(-G Ninja); fi
-    if command -v ccache >/dev/null; then extra+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
   fi
   if [[ -n ${ONEMODEL_WERROR:-} ]]; then extra+=("-DONEMODEL_WERROR=$ONEMODEL_WERROR"); fi
   (cd "$root" && cmake --preset "$preset" ${extra[@]+"${extra[@]}"} "$@") >&2
