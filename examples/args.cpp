@@ -1,0 +1,129 @@
+#include "examples/args.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+#include <numeric>
+
+#include "tensor/error.h"
+
+namespace om {
+namespace {
+
+constexpr std::int64_t kMaxThreads = 1024;
+
+/// Insertions, deletions and replacements from a to b (Levenshtein 1966).
+std::size_t edits(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, replaced}));
+    }
+  }
+  return row.back();
+}
+
+void declare(CLI::App& app, const Option& option) {
+  const auto add = [&](auto* target) -> CLI::Option* {
+    using T = std::remove_pointer_t<decltype(target)>;
+    if constexpr (std::is_same_v<T, bool>) {
+      return app.add_flag(option.name, *target, option.help);
+    } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+      // without "extra" arguments CLI11 leaves names like [a,b] alone
+      return app.add_option(option.name, *target, option.help)->expected(1, 1 << 20)->allow_extra_args(false);
+    } else {
+      return app.add_option(option.name, *target, option.help);
+    }
+  };
+  CLI::Option* added = std::visit(add, option.target);
+  if (!option.value.empty()) added->type_name(option.value);
+  if (option.required) added->required();
+}
+
+bool was_given(const CLI::App& app, const std::string& name) {
+  return app.get_option(name.substr(0, name.find(',')))->count() > 0;
+}
+
+std::string long_name(const std::string& name) { return name.substr(name.find(',') + 1); }
+
+/// The first argument that CLI11 could not place.
+std::string describe_extra(const CLI::App& app, const std::vector<std::string>& names) {
+  const std::vector<std::string> extras = app.remaining();
+  const auto option = std::find_if(extras.begin(), extras.end(),
+                                   [](const std::string& word) { return word.size() > 1 && word[0] == '-'; });
+  if (option == extras.end()) return text("unexpected argument '", extras.empty() ? "" : extras.front(), "'");
+  const std::string word = option->substr(0, option->find('='));
+  return text("unknown option '", word, "'", suggestion(word, names));
+}
+
+void check_value(const Option& option) {
+  if (const auto* number = std::get_if<double*>(&option.target); number && !std::isfinite(**number))
+    fail<UsageError>(option.name, " expects a finite number");
+  if (const auto* number = std::get_if<std::optional<double>*>(&option.target);
+      number && **number && !std::isfinite(***number))
+    fail<UsageError>(option.name, " expects a finite number");
+  const auto* word = std::get_if<std::string*>(&option.target);
+  if (word == nullptr) return;
+  if ((*word)->empty()) fail<UsageError>(option.name, " expects ", option.value, ", got nothing");
+  const auto& choices = option.choices;
+  if (choices.empty() || std::find(choices.begin(), choices.end(), **word) != choices.end()) return;
+  std::string known;
+  for (const std::string& choice : choices) known += (known.empty() ? "" : ", ") + choice;
+  fail<UsageError>(option.name, " expects one of ", known, "; got '", **word, "'");
+}
+
+}  // namespace
+
+std::string suggestion(const std::string& word, const std::vector<std::string>& candidates) {
+  if (candidates.empty() || word.size() > 64) return "";
+  const auto nearest = std::min_element(
+      candidates.begin(), candidates.end(),
+      [&](const std::string& a, const std::string& b) { return edits(word, a) < edits(word, b); });
+  const bool near = edits(word, *nearest) <= std::max<std::size_t>(2, word.size() / 3);
+  return near ? text("; did you mean '", *nearest, "'?") : "";
+}
+
+std::optional<Common> parse_arguments(const Command& command, const std::vector<std::string>& arguments) {
+  Common common;
+  std::vector<Option> options = command.options;
+  options.push_back({"--seed", "S", &common.seed, "Seed of all random numbers (default 0)"});
+  options.push_back({"--threads", "N", &common.threads, "Threads on the CPU (default: all processors)"});
+  options.push_back({"--backend", "NAME", &common.backend, "Device to compute on (default cpu)"});
+
+  CLI::App app(command.summary, "onemodel " + command.name);
+  app.set_help_flag("-h,--help", "Print this and exit");
+  for (const Option& option : options) declare(app, option);
+  std::vector<std::string> names = {"--help"};
+  for (const Option& option : options)
+    if (option.name[0] == '-') names.push_back(long_name(option.name));
+
+  try {
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 wants them reversed
+  } catch (const CLI::CallForHelp&) {
+    std::cout << app.help();
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    // an option that is missing often is one that was misspelt
+    const std::string what = app.remaining_size() > 0 ? describe_extra(app, names) : error.what();
+    fail<UsageError>(command.name, ": ", what);
+  }
+  for (const Option& option : options) {
+    if (!was_given(app, option.name)) continue;
+    try {
+      check_value(option);
+    } catch (const UsageError& error) {
+      fail<UsageError>(command.name, ": ", error.what());
+    }
+    common.given.push_back(long_name(option.name).substr(option.name[0] == '-' ? 2 : 0));
+  }
+  if (common.seed < 0) fail<UsageError>(command.name, ": --seed must not be negative");
+  if (common.threads < 0 || common.threads > kMaxThreads)
+    fail<UsageError>(command.name, ": --threads must lie between 0 (all processors) and ", kMaxThreads);
+  return common;
+}
+
+}  // namespace om

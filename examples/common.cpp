@@ -1,0 +1,66 @@
+#include "examples/common.h"
+
+#include <signal.h>  // sigaction
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <iostream>
+
+#include "tensor/error.h"
+
+namespace om {
+namespace {
+
+volatile std::sig_atomic_t interrupt_flag = 0;
+
+std::string on_one_line(std::string_view message) {
+  std::string line(message);
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  return line;
+}
+
+}  // namespace
+
+Backend& start(const Common& common) {
+  set_threads(static_cast<int>(common.threads));
+  return backend(common.backend);
+}
+
+void complain(std::string_view message) { std::cerr << "onemodel: " + on_one_line(message) + "\n"; }
+
+void note(std::string_view message) { std::cerr << on_one_line(message) + "\n"; }
+
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) fail(folder.string(), ": cannot create: ", error.message());
+  if (::access(folder.c_str(), W_OK | X_OK) != 0)
+    fail(folder.string(), ": cannot write: ", std::strerror(errno));
+}
+
+void expect_writable(const std::filesystem::path& file) {
+  const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
+  if (::access(folder.c_str(), W_OK | X_OK) != 0)
+    fail(file.string(), ": cannot write: ", std::strerror(errno));
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) fail(file.string(), ": cannot write: is a folder");
+}
+
+void catch_interrupts() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { interrupt_flag = 1; };
+  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
+  ::sigaction(SIGINT, &action, nullptr);
+}
+
+bool interrupted() { return interrupt_flag != 0; }
+
+void stop_if_interrupted() {
+  if (interrupted()) throw Interrupted{};
+}
+
+}  // namespace om

@@ -1,0 +1,37 @@
+// What the commands share: the start of a command, lines on stderr, output folders, interruption.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "examples/command.h"
+#include "tensor/registry.h"
+
+namespace om {
+
+/// Sets the threads and opens the backend that the command line names.
+Backend& start(const Common& common);
+
+/// One line on stderr, `onemodel: message`; line breaks inside it become spaces.
+void complain(std::string_view message);
+
+/// A note for people on stderr, without the program's name.
+void note(std::string_view message);
+
+/// Makes the folder and its parents. Error `FOLDER: reason` where that fails or something else stands there.
+void make_folder(const std::filesystem::path& folder);
+
+/// Error where no file can be written in the folder that `file` is to stand in; better said before the work.
+void expect_writable(const std::filesystem::path& file);
+
+/// Thrown by stop_if_interrupted; main ends with code 130.
+struct Interrupted {};
+
+/// From now on the first SIGINT only raises a flag; a second one ends the program.
+void catch_interrupts();
+bool interrupted();
+/// Throws Interrupted once SIGINT came.
+void stop_if_interrupted();
+
+}  // namespace om

@@ -1,0 +1,202 @@
+// onemodel generate: images from a generator, for a seed or for given latents.
+//
+//   z --mapping network--> w --truncation: average + T (w - average)--> synthesis network --> image
+//
+// Images are made one by one and draw their noise in order, so image n never depends on how many follow it.
+#include <cmath>
+#include <memory>
+#include <set>
+
+#include "autograd/grad.h"
+#include "autograd/ops.h"
+#include "examples/common.h"
+#include "io/bytes.h"
+#include "io/model_file.h"
+#include "io/safetensors.h"
+#include "train/evaluate.h"
+
+namespace om {
+namespace {
+
+constexpr std::int64_t kMaxCount = 1'000'000;      // the names have six digits
+constexpr std::int64_t kAverageOf = 4096;          // w for an average that the file lacks
+constexpr std::uint64_t kNoiseDraws = 1ULL << 32;  // latents and noise of one seed are different numbers
+
+struct GenerateOptions {
+  std::string generator, latents, noise, out, tensors;
+  std::optional<std::int64_t> count;
+  std::optional<double> truncation;
+};
+
+/// What the synthesis network is to be fed: z [N, Z] or wplus [N, L, D], and noise maps [N or 1, s, s, 1] by
+/// their place.
+struct Latents {
+  Tensor z, wplus;
+  std::vector<Tensor> noise;  // undefined where not given
+  std::int64_t count() const { return (z.defined() ? z : wplus).size(0); }
+};
+
+/// A tensor of floating numbers with the sizes expected; -1 stands for any size.
+Tensor read_tensor(const Checkpoint& file, const std::string& name, const std::vector<std::int64_t>& expected,
+                   const FileLayout& layout, Backend& backend) {
+  const StoredTensor& stored = file.tensors.at(name);
+  bool fits = stored.shape.size() == expected.size();
+  for (std::size_t i = 0; fits && i < expected.size(); ++i)
+    fits = expected[i] < 0 ? stored.shape[i] > 0 : stored.shape[i] == expected[i];
+  if (!fits) {
+    std::string wanted;
+    for (const std::int64_t size : expected)
+      wanted += (wanted.empty() ? "" : ", ") + (size < 0 ? std::string("N") : std::to_string(size));
+    fail<InputError>(file.path, ": ", name, " expects shape [", wanted, "], got ", shape_text(stored.shape));
+  }
+  const bool floating = stored.type == FileType::f16 || stored.type == FileType::bf16 ||
+                        stored.type == FileType::f32 || stored.type == FileType::f64;
+  if (!floating)
+    fail<InputError>(file.path, ": ", name, " expects floating numbers, got ", name_of(stored.type));
+  const std::vector<float> values = to_f32(stored.load());
+  for (const float value : values)
+    if (!std::isfinite(value)) fail<InputError>(file.path, ": ", name, " holds a number that is not finite");
+  return layout.from_file(Tensor::from_host(values, Shape(std::span(stored.shape)), backend));
+}
+
+Latents read_latents(const std::string& path, const Decoder& decoder, Backend& backend) {
+  const Checkpoint file = read_checkpoint(path);
+  const bool has_z = file.tensors.contains("z"), has_wplus = file.tensors.contains("wplus");
+  if (has_z == has_wplus)
+    fail<InputError>(path, ": expects either z or wplus, holds ", has_z ? "both" : "neither");
+  Latents latents;
+  if (has_z) {
+    latents.z = read_tensor(file, "z", {-1, decoder.z_width()}, layouts::plain, backend);
+  } else {
+    latents.wplus =
+        read_tensor(file, "wplus", {-1, decoder.latents(), decoder.latent_width()}, layouts::plain, backend);
+  }
+  const std::vector<std::int64_t> sizes = decoder.noise_sizes();
+  std::set<std::string> known;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    const std::string& name = *known.insert(text("noise.", i)).first;
+    latents.noise.emplace_back();
+    if (!file.tensors.contains(name)) continue;
+    latents.noise[i] = read_tensor(file, name, {-1, 1, sizes[i], sizes[i]}, layouts::image, backend);
+    const std::int64_t given = latents.noise[i].size(0);
+    if (given != 1 && given != latents.count())
+      fail<InputError>(path, ": ", name, " holds ", given, " maps for ", latents.count(), " latents");
+  }
+  for (const auto& [name, tensor] : file.tensors)
+    if (name.starts_with("noise.") && !known.contains(name))
+      fail<InputError>(path, ": ", printable(name), ": this generator takes noise.0 to noise.",
+                       sizes.size() - 1);
+  return latents;
+}
+
+/// Noise maps for one image after the other.
+class NoiseSource {
+ public:
+  /// `mode`: stored, random, zero, or empty for stored where the generator has it and random elsewhere.
+  NoiseSource(const Decoder& decoder, const std::string& file, std::string mode, const Latents& latents,
+              std::int64_t seed, Backend& backend)
+      : decoder_(decoder), latents_(latents), random_(static_cast<std::uint64_t>(seed), backend) {
+    random_.set_state({static_cast<std::uint64_t>(seed), kNoiseDraws});
+    const bool stored = !decoder.stored_noise().empty();
+    if (mode.empty()) mode = stored ? "stored" : "random";
+    if (mode == "stored" && !stored) fail<InputError>(file, ": holds no stored noise");
+    draws_ = mode == "random";
+    if (!draws_) fixed_ = mode == "stored" ? decoder.stored_noise() : decoder.zero_noise(backend);
+  }
+
+  /// The maps of image n, each [1, s, s, 1]. Asked in order.
+  std::vector<Tensor> maps(std::int64_t n) {
+    std::vector<Tensor> maps = draws_ ? decoder_.random_noise(1, random_) : fixed_;
+    for (std::size_t i = 0; i < latents_.noise.size(); ++i)
+      if (const Tensor& given = latents_.noise[i]; given.defined())
+        maps[i] = slice(given, 0, given.size(0) == 1 ? 0 : n, 1);
+    return maps;
+  }
+
+ private:
+  const Decoder& decoder_;
+  const Latents& latents_;
+  RandomSource random_;
+  bool draws_ = false;
+  std::vector<Tensor> fixed_;
+};
+
+Tensor average_of(const Decoder& decoder, Backend& backend) {
+  if (decoder.latent_average().defined()) return decoder.latent_average();
+  RandomSource random(0, backend);  // the same average whatever seed the images have
+  return estimate_latent_average(decoder, kAverageOf, random);
+}
+
+std::filesystem::path numbered(const std::filesystem::path& folder, std::int64_t n) {
+  std::string name = std::to_string(n);
+  return folder / (std::string(6 - std::min<std::size_t>(6, name.size()), '0') + name + ".png");
+}
+
+int generate(const GenerateOptions& options, const Common& common) {
+  if (!options.latents.empty() && options.count)
+    fail<UsageError>("generate: --count and --latents exclude each other; the latents tell how many");
+  const std::int64_t count = options.count.value_or(1);
+  if (count < 1 || count > kMaxCount)
+    fail<UsageError>("generate: --count must lie between 1 and ", kMaxCount);
+
+  Backend& backend = start(common);
+  const NoGrad no_grad;
+  const std::unique_ptr<Decoder> decoder = load_generator(options.generator, backend);
+  Latents latents;
+  if (options.latents.empty()) {
+    RandomSource random(static_cast<std::uint64_t>(common.seed), backend);
+    latents.z = random.normal({count, decoder->z_width()});
+  } else {
+    latents = read_latents(options.latents, *decoder, backend);
+  }
+  NoiseSource noise(*decoder, options.generator, options.noise, latents, common.seed, backend);
+  make_folder(options.out);
+  if (!options.tensors.empty()) expect_writable(options.tensors);
+  catch_interrupts();
+  const Tensor average = options.truncation ? average_of(*decoder, backend) : Tensor();
+
+  std::vector<Tensor> used, images;
+  for (std::int64_t n = 0; n < latents.count(); ++n) {
+    stop_if_interrupted();
+    Tensor w = latents.z.defined() ? decoder->map(slice(latents.z, 0, n, 1)) : slice(latents.wplus, 0, n, 1);
+    if (options.truncation) w = truncate(w, average, *options.truncation);
+    const Tensor wplus = w.rank() == 2 ? repeat_latent(w, decoder->latents()) : w;
+    const Tensor image = decoder->synthesize(wplus, noise.maps(n));
+    write_png(numbered(options.out, n), to_image(to_float_images(image).front()));
+    if (options.tensors.empty()) continue;
+    used.push_back(w);
+    images.push_back(image);
+  }
+  if (!options.tensors.empty())
+    write_safetensors(
+        options.tensors,
+        {{{"w", to_file(concat(used, 0))}, {"image", to_file(concat(images, 0), layouts::image)}}, {}});
+  note(text(latents.count(), " images in ", options.out));
+  return kDone;
+}
+
+}  // namespace
+
+Command generate_command() {
+  auto o = std::make_shared<GenerateOptions>();
+  return {
+      "generate",
+      "Generate images from a seed or from latents",
+      {{"--generator", "FILE", &o->generator, "Checkpoint with a generator, PyTorch's or ours", kRequired},
+       {"--count", "N", &o->count, "Images to draw from the seed (default 1)"},
+       {"--latents", "IN", &o->latents,
+        "safetensors file with z [N,D] or wplus [N,L,D], and noise.i [N or 1,1,h,w] where wanted"},
+       {"--noise",
+        "stored|random|zero",
+        &o->noise,
+        "Noise maps (default: stored where the file has them)",
+        false,
+        {"stored", "random", "zero"}},
+       {"--truncation", "T", &o->truncation, "Pull each w toward the average: average + T (w - average)"},
+       {"--out", "DIR", &o->out, "Folder for 000000.png, 000001.png, ..", kRequired},
+       {"--tensors", "OUT", &o->tensors,
+        "safetensors file to write: w as the decoder used it, image [N,3,H,W] not clamped"}},
+      [o](const Common& common) { return generate(*o, common); }};
+}
+
+}  // namespace om

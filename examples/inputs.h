@@ -1,0 +1,49 @@
+// The images that a command line names: single files, and folders of them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/image.h"
+
+namespace om {
+
+/// Reads them one after the other. An image that was named itself and cannot be read is a complaint on stderr
+/// and makes the exit code 3; inside a folder it is skipped, named and counted on stderr. A folder without
+/// one readable image counts as one that cannot be read.
+class ImageInputs {
+ public:
+  /// Lists the folders.
+  explicit ImageInputs(const std::vector<std::string>& paths);
+
+  /// All images to read. Paths as given; in a folder, the folder as given plus the name.
+  std::vector<std::string> files() const;
+
+  struct Item {
+    std::string file;  ///< as in files()
+    Image image;
+  };
+  /// The next readable image; nothing after the last.
+  std::optional<Item> next();
+
+  /// kDone, or kBadInput where something named could not be read. Complete after the last next().
+  int exit_code() const { return exit_code_; }
+
+ private:
+  struct Source {
+    std::string path;
+    bool folder;
+    std::vector<std::string> files;
+    std::size_t position = 0, skipped = 0;
+  };
+  std::optional<Item> read(Source& source);
+  void finish(const Source& source);
+  void reject(const std::string& reason);
+
+  std::vector<Source> sources_;
+  std::size_t current_ = 0;
+  int exit_code_ = 0;
+};
+
+}  // namespace om

@@ -1,0 +1,71 @@
+// onemodel: the program. It finds the subcommand, runs it, and turns errors into one line and an exit code.
+#include <algorithm>
+#include <iostream>
+#include <new>
+
+#include "examples/args.h"
+#include "examples/common.h"
+#include "tensor/cpu/processor.h"
+#include "tensor/error.h"
+
+namespace om {
+namespace {
+
+void print_help(const std::vector<Command>& commands) {
+  std::cout << "onemodel: encode real images into generators and reconstruct them\n\n"
+               "Usage: onemodel COMMAND [OPTIONS]\n\nCommands:\n";
+  for (const Command& command : commands)
+    std::cout << "  " << command.name << std::string(14 - command.name.size(), ' ') << command.summary
+              << "\n";
+  std::cout << "\n`onemodel COMMAND --help` lists a command's options.\n";
+}
+
+int run(const std::vector<std::string>& words) {
+  const std::vector<Command> commands = {import_command(), info_command(),   generate_command(),
+                                         train_command(),  encode_command(), reconstruct_command()};
+  std::vector<std::string> names;
+  for (const Command& command : commands) names.push_back(command.name);
+
+  if (words.empty()) fail<UsageError>("expects a command; `onemodel --help` lists them");
+  const std::string& word = words.front();
+  if (word == "--help" || word == "-h") {
+    print_help(commands);
+    return kDone;
+  }
+  const auto command = std::find_if(commands.begin(), commands.end(),
+                                    [&](const Command& candidate) { return candidate.name == word; });
+  if (command == commands.end())
+    fail<UsageError>(word.starts_with('-') ? "expects a command before the option '" : "unknown command '",
+                     word, "'", suggestion(word, names));
+  const std::optional<Common> common = parse_arguments(*command, {words.begin() + 1, words.end()});
+  return common ? command->run(*common) : kDone;
+}
+
+int guarded_run(const std::vector<std::string>& words) {
+  try {
+    require_processor();
+    const int code = run(words);
+    std::cout.flush();
+    if (!std::cout) fail("standard output: cannot write");
+    return code;
+  } catch (const Interrupted&) {
+    complain("interrupted; the same command starts again");
+    return kInterrupted;
+  } catch (const UsageError& error) {
+    complain(error.what());
+    return kWrongUsage;
+  } catch (const InputError& error) {
+    complain(error.what());
+    return kBadInput;
+  } catch (const std::bad_alloc&) {
+    complain("not enough memory");
+  } catch (const std::exception& error) {
+    complain(error.what());
+  }
+  return kFailed;
+}
+
+}  // namespace
+}  // namespace om
+
+int main(int argc, char** argv) { return om::guarded_run({argv + std::min(argc, 1), argv + argc}); }
