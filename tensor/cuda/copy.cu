@@ -43,10 +43,14 @@ using Between = std::conditional_t<(sizeof(X) > 2 && !std::is_same_v<X, float>),
 template <class X, class Y>
 __device__ void cast_elements(const X* x, Y* y, std::int64_t count) {
   const std::int64_t first = first_element();
+  X value[kPerThread];
+#pragma unroll
+  for (int k = 0; k < kPerThread; ++k)
+    if (first + k * kThreads < count) value[k] = x[first + k * kThreads];
 #pragma unroll
   for (int k = 0; k < kPerThread; ++k)
     if (first + k * kThreads < count)
-      y[first + k * kThreads] = converted<Y>(static_cast<Between<X>>(x[first + k * kThreads]));
+      y[first + k * kThreads] = converted<Y>(static_cast<Between<X>>(value[k]));
 }
 
 template <class X>

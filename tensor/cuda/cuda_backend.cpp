@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "tensor/cuda/blas.h"
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/conv_plans.h"
 
@@ -47,6 +48,7 @@ CudaBackend::CudaBackend() {
 CudaBackend::~CudaBackend() {
   cudaStreamSynchronize(stream_);
   plans_.reset();
+  blas_.reset();
   memory().close();
   cudaStreamDestroy(stream_);
 }

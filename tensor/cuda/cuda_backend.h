@@ -14,6 +14,7 @@
 
 namespace om::cuda {
 
+class Blas;
 class ConvPlans;
 
 class CudaBackend final : public Backend {
@@ -69,6 +70,7 @@ class CudaBackend final : public Backend {
   std::string description_;
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<ConvPlans> plans_;
+  std::unique_ptr<Blas> blas_;  // made by the first matmul
   bool capturing_ = false;
   CachingAllocator::Pool capture_pool_ = CachingAllocator::kSharedPool;
 };

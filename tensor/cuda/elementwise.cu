@@ -33,22 +33,31 @@ __device__ C apply(UnaryOp op, C x, C a, C b) {
   return x;
 }
 
-/// Integer sums and products wrap.
-template <class C>
-using Wrapping = std::conditional_t<std::is_integral_v<C>, std::uint32_t, C>;
-
 template <class C>
 __device__ C apply(BinaryOp op, C a, C b, C parameter) {
-  using W = Wrapping<C>;
   switch (op) {
-    case BinaryOp::add: return static_cast<C>(static_cast<W>(a) + static_cast<W>(b));
-    case BinaryOp::subtract: return static_cast<C>(static_cast<W>(a) - static_cast<W>(b));
-    case BinaryOp::multiply: return static_cast<C>(static_cast<W>(a) * static_cast<W>(b));
+    case BinaryOp::add: return a + b;
+    case BinaryOp::subtract: return a - b;
+    case BinaryOp::multiply: return a * b;
     case BinaryOp::divide: return a / b;
     case BinaryOp::maximum: return a > b || a != a ? a : b;
     case BinaryOp::minimum: return a < b || a != a ? a : b;
     case BinaryOp::leaky_relu_grad: return a * (b > C{0} ? C{1} : parameter);
     default: return C{0};
+  }
+}
+
+/// Integers wrap; division by zero gives 0.
+__device__ inline std::int32_t apply(BinaryOp op, std::int32_t a, std::int32_t b, std::int32_t) {
+  const auto wide_a = static_cast<std::int64_t>(a), wide_b = static_cast<std::int64_t>(b);
+  switch (op) {
+    case BinaryOp::add: return static_cast<std::int32_t>(wide_a + wide_b);
+    case BinaryOp::subtract: return static_cast<std::int32_t>(wide_a - wide_b);
+    case BinaryOp::multiply: return static_cast<std::int32_t>(wide_a * wide_b);
+    case BinaryOp::divide: return b == 0 ? 0 : static_cast<std::int32_t>(wide_a / wide_b);
+    case BinaryOp::maximum: return max(a, b);
+    case BinaryOp::minimum: return min(a, b);
+    default: return 0;
   }
 }
 
@@ -90,7 +99,7 @@ __global__ void binary_kernel(BinaryOp op, const T* a, const T* b, T* y, IndexMa
 #pragma unroll
   for (int k = 0; k < kPerThread; ++k)
     if (first + k * kThreads < map.count())
-      y[first + k * kThreads] = static_cast<T>(apply<C>(op, left[k], right[k], static_cast<C>(parameter)));
+      y[first + k * kThreads] = static_cast<T>(apply(op, left[k], right[k], static_cast<C>(parameter)));
 }
 
 template <class T>

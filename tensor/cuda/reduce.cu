@@ -28,17 +28,60 @@ struct Layout {
   bool lanes_inner;           // neighbouring threads are lanes
   std::int64_t part;          // reduced elements per split
   std::int64_t parts;
+  bool linear;  // the reduced elements lie `stride` apart
+  std::int64_t stride;
 };
 
-template <class A>
-__device__ A combine(ReduceOp op, A a, A b) {
-  if (op == ReduceOp::sum) return a + b;
+template <ReduceOp op, class A>
+__device__ A combine(A a, A b) {
+  if constexpr (op == ReduceOp::sum) return a + b;
   return a > b || a != a ? a : b;
 }
 
+/// Elements [first, end) of a row, every step-th, `place` giving the i-th one's offset.
+template <ReduceOp op, class X, class A, class Place>
+__device__ A accumulate(const X* row, std::int64_t first, std::int64_t end, int step, A nothing,
+                        Place place) {
+  A sums[4] = {nothing, nothing, nothing, nothing};
+  std::int64_t i = first;
+  for (; i + 3 * step < end; i += 4 * step) {
+    A value[4];
+#pragma unroll
+    for (int k = 0; k < 4; ++k) value[k] = static_cast<A>(row[place(i + k * step)]);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) sums[k] = combine<op>(sums[k], value[k]);
+  }
+  for (; i < end; i += step) sums[0] = combine<op>(sums[0], static_cast<A>(row[place(i)]));
+  return combine<op>(combine<op>(sums[0], sums[1]), combine<op>(sums[2], sums[3]));
+}
+
+/// The lanes of each output meet; the result is right in lane 0.
+template <ReduceOp op, class A>
+__device__ A meet(A value, A* shared, const Layout& layout, int lane, int slot) {
+  if (layout.lanes_inner) {
+    const int width = min(layout.lanes, 32);
+    for (int half = width / 2; half > 0; half /= 2)
+      value = combine<op>(value, __shfl_down_sync(0xffffffffU, value, half, width));
+    if (layout.lanes <= 32) return value;
+    const int warps = layout.lanes / 32;
+    if (lane % 32 == 0) shared[slot * warps + lane / 32] = value;
+    __syncthreads();
+    if (lane == 0)
+      for (int k = 1; k < warps; ++k) value = combine<op>(value, shared[slot * warps + k]);
+    return value;
+  }
+  shared[threadIdx.x] = value;  // lane * outs + slot
+  for (int half = layout.lanes / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (lane < half)
+      shared[threadIdx.x] = combine<op>(shared[threadIdx.x], shared[threadIdx.x + half * layout.outs]);
+  }
+  return shared[threadIdx.x];
+}
+
 /// y[part, out] from x; grid (groups of outs, parts), parts striding over gridDim.y.
-template <class X, class A, class Y>
-__global__ void reduce_kernel(ReduceOp op, const X* x, Y* y, Layout layout) {
+template <ReduceOp op, class X, class A, class Y>
+__global__ void reduce_kernel(const X* x, Y* y, Layout layout) {
   __shared__ A shared[kBlock];
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = layout.lanes_inner ? thread % layout.lanes : thread / layout.outs;
@@ -47,25 +90,22 @@ __global__ void reduce_kernel(ReduceOp op, const X* x, Y* y, Layout layout) {
   const bool live = out < layout.kept.count();
   const A nothing = op == ReduceOp::sum ? A{0} : -std::numeric_limits<A>::infinity();
   for (std::int64_t part = blockIdx.y; part < layout.parts; part += gridDim.y) {
-    A sums[4] = {nothing, nothing, nothing, nothing};
+    A value = nothing;
     if (live) {
       const X* row = x + layout.kept.at(out).of[0];
+      const std::int64_t first = part * layout.part + lane;
       const std::int64_t end = min((part + 1) * layout.part, layout.reduced.count());
-      std::int64_t i = part * layout.part + lane;
-      for (; i + 3 * layout.lanes < end; i += 4 * layout.lanes)
-#pragma unroll
-        for (int k = 0; k < 4; ++k)
-          sums[k] = combine(op, sums[k], static_cast<A>(row[layout.reduced.at(i + k * layout.lanes).of[0]]));
-      for (; i < end; i += layout.lanes)
-        sums[0] = combine(op, sums[0], static_cast<A>(row[layout.reduced.at(i).of[0]]));
+      if (layout.linear) {
+        const std::int64_t stride = layout.stride;
+        value = accumulate<op, X, A>(row, first, end, layout.lanes, nothing,
+                                     [stride](std::int64_t i) { return i * stride; });
+      } else {
+        value = accumulate<op, X, A>(row, first, end, layout.lanes, nothing,
+                                     [&layout](std::int64_t i) { return layout.reduced.at(i).of[0]; });
+      }
     }
-    const int cell = lane * layout.outs + slot;
-    shared[cell] = combine(op, combine(op, sums[0], sums[1]), combine(op, sums[2], sums[3]));
-    for (int half = layout.lanes / 2; half > 0; half /= 2) {
-      __syncthreads();
-      if (lane < half) shared[cell] = combine(op, shared[cell], shared[cell + half * layout.outs]);
-    }
-    if (live && lane == 0) y[part * layout.kept.count() + out] = static_cast<Y>(shared[slot]);
+    value = meet<op>(value, shared, layout, lane, slot);
+    if (live && lane == 0) y[part * layout.kept.count() + out] = static_cast<Y>(value);
     __syncthreads();
   }
 }
@@ -77,7 +117,7 @@ int power_of_two_up_to(std::int64_t wanted, int most) {
 }
 
 Layout plan(const IndexMap<1>& kept, const IndexMap<1>& reduced) {
-  Layout layout{kept, reduced, 1, kBlock, true, 0, 0};
+  Layout layout{kept, reduced, 1, kBlock, true, 0, 0, reduced.rank() <= 1, reduced.inner_stride(0)};
   layout.lanes_inner =
       kept.rank() == 0 || (reduced.rank() > 0 && reduced.inner_stride(0) < kept.inner_stride(0));
   if (layout.lanes_inner) {
@@ -102,8 +142,12 @@ template <class X, class A, class Y>
 void launch(ReduceOp op, const void* x, void* y, const Layout& layout, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>((layout.kept.count() + layout.outs - 1) / layout.outs),
                   static_cast<unsigned>(std::min<std::int64_t>(layout.parts, 65535)));
-  reduce_kernel<X, A, Y>
-      <<<grid, kBlock, 0, stream>>>(op, static_cast<const X*>(x), static_cast<Y*>(y), layout);
+  const auto* from = static_cast<const X*>(x);
+  auto* to = static_cast<Y*>(y);
+  if (op == ReduceOp::sum)
+    reduce_kernel<ReduceOp::sum, X, A, Y><<<grid, kBlock, 0, stream>>>(from, to, layout);
+  else
+    reduce_kernel<ReduceOp::max, X, A, Y><<<grid, kBlock, 0, stream>>>(from, to, layout);
   check_launch("reduce");
 }
 

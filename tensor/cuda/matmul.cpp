@@ -1,0 +1,77 @@
+// matmul by cuBLAS: one strided, batched product. cuBLAS is column-major, so it computes the transposed
+// product: a row-major [M, K] array is its column-major [K, M] one.
+#include <dlfcn.h>
+
+#include "tensor/cuda/blas.h"
+#include "tensor/cuda/check.h"
+#include "tensor/cuda/cuda_backend.h"
+
+namespace om::cuda {
+namespace {
+
+constexpr std::size_t kWorkspace = std::size_t{32} << 20;  // what cuBLAS asks for on Hopper
+
+template <class Function>
+Function symbol(void* library, const char* name) {
+  void* found = dlsym(library, name);
+  if (found == nullptr) fail("cuda: cuBLAS has no function ", name);
+  return reinterpret_cast<Function>(found);
+}
+
+cudaDataType_t type_of(DType dtype) {
+  return dtype == DType::f64 ? CUDA_R_64F : dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+cublasComputeType_t compute_of(DType dtype, Math math) {
+  if (dtype == DType::f64) return CUBLAS_COMPUTE_64F;
+  if (dtype == DType::bf16) return CUBLAS_COMPUTE_32F;
+  // Pedantic: float arithmetic and nothing that only resembles it.
+  return math == Math::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F_PEDANTIC;
+}
+
+}  // namespace
+
+void check(cublasStatus_t status, const char* call) {
+  if (status != CUBLAS_STATUS_SUCCESS) fail("cuda: ", call, ": cuBLAS status ", static_cast<int>(status));
+}
+
+Blas::Blas(cudaStream_t stream) {
+  const std::string name = text("libcublas.so.", CUDART_VERSION / 1000);
+  library_ = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library_ == nullptr) fail("cuda: matmul needs ", name, ": ", dlerror());
+  gemm = symbol<decltype(gemm)>(library_, "cublasGemmStridedBatchedEx_64");
+  check(symbol<decltype(&cublasCreate_v2)>(library_, "cublasCreate_v2")(&handle), "cublasCreate");
+  check(symbol<decltype(&cublasSetStream_v2)>(library_, "cublasSetStream_v2")(handle, stream),
+        "cublasSetStream");
+  check(cudaMalloc(&workspace_, kWorkspace), "cudaMalloc");
+  check(symbol<decltype(&cublasSetWorkspace_v2)>(library_, "cublasSetWorkspace_v2")(handle, workspace_,
+                                                                                    kWorkspace),
+        "cublasSetWorkspace");
+}
+
+Blas::~Blas() {
+  symbol<decltype(&cublasDestroy_v2)>(library_, "cublasDestroy_v2")(handle);
+  cudaFree(workspace_);  // the library stays open: unloading it while the process ends is not safe
+}
+
+void CudaBackend::matmul(In a, In b, Out y, const MatmulParams& params) {
+  const std::int64_t batch = y.shape[0], m = y.shape[1], n = y.shape[2];
+  const std::int64_t k = a.shape[params.transpose_a ? 1 : 2];
+  if (y.shape.elements() == 0) return;
+  if (k == 0) return fill(y, 0);
+  if (blas_ == nullptr) blas_ = std::make_unique<Blas>(stream_);
+  const double one = 1, zero = 0;
+  const float one_f = 1, zero_f = 0;
+  const bool is_double = y.dtype == DType::f64;
+  const auto batch_stride = [](const In& x) { return x.shape[0] == 1 ? 0 : x.shape[1] * x.shape[2]; };
+  const cudaDataType_t type = type_of(y.dtype);
+  check(blas_->gemm(blas_->handle, params.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
+                    params.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, n, m, k,
+                    is_double ? static_cast<const void*>(&one) : &one_f, b.data, type, b.shape[2],
+                    batch_stride(b), a.data, type, a.shape[2], batch_stride(a),
+                    is_double ? static_cast<const void*>(&zero) : &zero_f, y.data, type, n, m * n, batch,
+                    compute_of(y.dtype, params.math), CUBLAS_GEMM_DEFAULT),
+        "matmul");
+}
+
+}  // namespace om::cuda

@@ -1,0 +1,148 @@
+// The cuda backend's convolutions against the reference backend in double, and that strict f32 is strict.
+#include <gtest/gtest.h>
+
+#include "tests/tensor/cuda_check.h"
+
+namespace om::cuda_check {
+namespace {
+
+class CudaConv : public CudaTest {};
+
+TEST_F(CudaConv, Convolutions) {
+  struct Case {
+    Shape x, w;
+    Conv2dParams params;
+  };
+  const std::vector<Case> cases = {
+      {{2, 16, 16, 32}, {48, 3, 3, 32}, {1, 1, 1, 1}}, {{2, 16, 16, 32}, {48, 3, 3, 32}, {2, 2, 1, 1}},
+      {{2, 17, 15, 32}, {16, 3, 3, 32}, {2, 2, 1, 1}}, {{2, 16, 16, 3}, {32, 3, 3, 3}, {1, 1, 1, 1}},
+      {{1, 33, 31, 3}, {13, 7, 7, 3}, {2, 2, 3, 3}},   {{2, 9, 11, 7}, {5, 1, 1, 7}, {1, 1, 0, 0}},
+      {{2, 9, 11, 64}, {3, 1, 1, 64}, {1, 1, 0, 0}},   {{1, 4, 4, 512}, {512, 3, 3, 512}, {1, 1, 1, 1}},
+      {{2, 12, 20, 8}, {24, 3, 5, 8}, {3, 2, 0, 2}},   {{1, 12, 13, 1}, {1, 4, 4, 1}, {1, 1, 3, 3}},
+      {{4, 8, 8, 96}, {1, 8, 8, 96}, {1, 1, 0, 0}},    {{2, 5, 5, 16}, {8, 3, 3, 16}, {1, 1, 4, 4}},
+      {{1, 40, 40, 64}, {64, 3, 3, 64}, {1, 1, 1, 1}}, {{3, 11, 11, 64}, {192, 11, 11, 64}, {4, 4, 2, 2}},
+      {{0, 8, 8, 16}, {8, 3, 3, 16}, {1, 1, 1, 1}},    {{2, 8, 8, 0}, {8, 3, 3, 0}, {1, 1, 1, 1}},
+      {{2, 8, 8, 16}, {0, 3, 3, 16}, {1, 1, 1, 1}},
+  };
+  for (Case c : cases) {
+    const Conv2dParams& p = c.params;
+    const Shape y = {c.x[0], (c.x[1] + 2 * p.pad_h - c.w[1]) / p.stride_h + 1,
+                     (c.x[2] + 2 * p.pad_w - c.w[2]) / p.stride_w + 1, c.w[0]};
+    const Operand x{c.x, normals(c.x, 16)}, w{c.w, normals(c.w, 17)}, g{y, normals(y, 18)};
+    const std::string what = text("x ", c.x, " w ", c.w, " y ", y);
+    for (const Math math : {Math::strict, Math::tf32}) {
+      if (!cuda_->supports(math)) continue;
+      c.params.math = math;
+      const bool strict = math == Math::strict;
+      const auto convolutions = [&](DType dtype, double tolerance) {
+        // The reference knows strict alone.
+        const auto params = [&](Backend& b) {
+          Conv2dParams its = c.params;
+          if (&b != cuda_) its.math = Math::strict;
+          return its;
+        };
+        check(
+            "conv2d " + what, {x, w}, y, dtype, dtype,
+            [&](Backend& b, const std::vector<In>& in, Out out) { b.conv2d(in[0], in[1], out, params(b)); },
+            tolerance);
+        check(
+            "conv2d_input_grad " + what, {g, w}, c.x, dtype, dtype,
+            [&](Backend& b, const std::vector<In>& in, Out out) {
+              b.conv2d_input_grad(in[0], in[1], out, params(b));
+            },
+            tolerance);
+        check(
+            "conv2d_weight_grad " + what, {x, g}, c.w, dtype, dtype,
+            [&](Backend& b, const std::vector<In>& in, Out out) {
+              b.conv2d_weight_grad(in[0], in[1], out, params(b));
+            },
+            tolerance);
+      };
+      convolutions(DType::f32, strict ? 2e-6 : 1e-3);
+      if (!strict) continue;
+      convolutions(DType::f64, 1e-13);
+      convolutions(DType::bf16, 4e-3);
+    }
+  }
+}
+
+TEST_F(CudaConv, StrictIsTrueFloat32) {
+  // 1 + 2^-12 needs 12 bits of mantissa; tf32 keeps 10 and would give 1 everywhere.
+  const double value = 1.0 + 1.0 / 4096;
+  for (const std::int64_t channels : {32, 64, 256}) {
+    const Tensor x = Tensor::full({2, 32, 32, channels}, value, DType::f32, *cuda_);
+    const Tensor w = Tensor::full({channels, 3, 3, channels}, value, DType::f32, *cuda_);
+    const Tensor y = Tensor::empty({2, 30, 30, channels}, DType::f32, *cuda_);
+    const Tensor dx = Tensor::empty(x.shape(), DType::f32, *cuda_);
+    const Tensor dw = Tensor::empty(w.shape(), DType::f32, *cuda_);
+    const Tensor g = Tensor::full(y.shape(), value, DType::f32, *cuda_);
+    cuda_->conv2d(x.in(), w.in(), y.out(), {});
+    cuda_->conv2d_input_grad(g.in(), w.in(), dx.out(), {});
+    cuda_->conv2d_weight_grad(x.in(), g.in(), dw.out(), {});
+    const double square = value * value;
+    EXPECT_NEAR(download(y).front() / (9.0 * static_cast<double>(channels)), square, 4e-5);
+    EXPECT_NEAR(download(dx)[static_cast<std::size_t>((16 * 32 + 16) * channels)] /
+                    (9.0 * static_cast<double>(channels)),
+                square, 4e-5);
+    EXPECT_NEAR(download(dw).front() / 1800.0, square, 4e-5);
+  }
+}
+
+TEST_F(CudaConv, StrictHoldsAtFullSize) {
+  // At these sizes cuDNN offers other engines. A few hundred elements of each result, in double.
+  Storage::set_guard(0);
+  const std::pair<std::int64_t, std::int64_t> cases[] = {{64, 512}, {128, 256}, {256, 64}};
+  for (const auto& [size, channels] : cases) {
+    const Shape image = {8, size, size, channels}, weight = {channels, 3, 3, channels};
+    const Values xs = normals(image, 22), ws = normals(weight, 23), gs = normals(image, 24);
+    const Tensor x = upload(xs, image, DType::f32, *cuda_), w = upload(ws, weight, DType::f32, *cuda_);
+    const Tensor g = upload(gs, image, DType::f32, *cuda_);
+    const Tensor y = x.empty_like(), dx = x.empty_like(), dw = w.empty_like();
+    const Conv2dParams params{1, 1, 1, 1, Math::strict};
+    cuda_->conv2d(x.in(), w.in(), y.out(), params);
+    cuda_->conv2d_input_grad(g.in(), w.in(), dx.out(), params);
+    cuda_->conv2d_weight_grad(x.in(), g.in(), dw.out(), params);
+    const auto pixel = [&](const Values& values, std::int64_t n, std::int64_t h, std::int64_t v,
+                           std::int64_t c) {
+      if (h < 0 || h >= size || v < 0 || v >= size) return 0.0;
+      return values[static_cast<std::size_t>(((n * size + h) * size + v) * channels + c)];
+    };
+    const auto tap = [&](std::int64_t o, std::int64_t r, std::int64_t s, std::int64_t i) {
+      return static_cast<std::size_t>(((o * 3 + r) * 3 + s) * channels + i);
+    };
+    std::mt19937 engine(25);
+    const auto below = [&](std::int64_t limit) {
+      return std::uniform_int_distribution<std::int64_t>(0, limit - 1)(engine);
+    };
+    const Values ys = download(y), dxs = download(dx), dws = download(dw);
+    Values expected[3], got[3];
+    for (int sample = 0; sample < 300; ++sample) {
+      const std::int64_t n = below(8), h = below(size), v = below(size), c = below(channels);
+      const auto place = static_cast<std::size_t>(((n * size + h) * size + v) * channels + c);
+      double forward = 0, input = 0, weight_sum = 0;
+      for (std::int64_t r = 0; r < 3; ++r)
+        for (std::int64_t s = 0; s < 3; ++s)
+          for (std::int64_t k = 0; k < channels; ++k) {
+            forward += pixel(xs, n, h + r - 1, v + s - 1, k) * ws[tap(c, r, s, k)];
+            input += pixel(gs, n, h + 1 - r, v + 1 - s, k) * ws[tap(k, r, s, c)];
+          }
+      const std::int64_t o = below(channels), r = below(3), s = below(3), i = below(channels);
+      for (std::int64_t b = 0; b < 8; ++b)
+        for (std::int64_t p = 0; p < size; ++p)
+          for (std::int64_t q = 0; q < size; ++q)
+            weight_sum += pixel(gs, b, p, q, o) * pixel(xs, b, p + r - 1, q + s - 1, i);
+      expected[0].push_back(forward), got[0].push_back(ys[place]);
+      expected[1].push_back(input), got[1].push_back(dxs[place]);
+      expected[2].push_back(weight_sum), got[2].push_back(dws[tap(o, r, s, i)]);
+    }
+    const char* const names[] = {"conv2d", "conv2d_input_grad", "conv2d_weight_grad"};
+    for (int kind = 0; kind < 3; ++kind) {
+      const double error = relative_error(got[kind], expected[kind]);
+      std::printf("%s %s strict f32: error %.2e of the largest\n", names[kind], text(image).c_str(), error);
+      EXPECT_LE(error, 1e-5) << names[kind] << ' ' << image;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace om::cuda_check
