@@ -38,9 +38,9 @@ const std::vector<Key>& table() {
       {"lpips_heads", &C::lpips_heads, true},
       {"iterations", &C::iterations, false, 0, 1e12},
       {"batch", &C::batch, false, 1, 65536},
-      {"lr", &C::lr, false, 0, 1e6},
-      {"lr_min", &C::lr_min, false, 0, 1e6},
-      {"lr_noise_heads", &C::lr_noise_heads, false, 0, 1e6},
+      {"lr", &C::lr, false, 0, 1e30},
+      {"lr_min", &C::lr_min, false, 0, 1e30},
+      {"lr_noise_heads", &C::lr_noise_heads, false, 0, 1e30},
       {"beta1", &C::beta1, false, 0, std::nextafter(1.0, 0.0)},
       {"beta2", &C::beta2, false, 0, std::nextafter(1.0, 0.0)},
       {"eps", &C::eps, false, 0, 1},
@@ -171,7 +171,8 @@ void read_value(TrainConfig& config, const Key& key, const Json& value, const st
 std::string place(const std::string& path) {
   if (path.empty()) return path;
   std::error_code error;
-  const std::filesystem::path real = std::filesystem::weakly_canonical(path, error);
+  const std::filesystem::path real =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(path), error);
   return error ? path : real.string();
 }
 

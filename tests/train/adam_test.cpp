@@ -1,0 +1,128 @@
+// Adam and the schedule against torch.optim.Adam, clip_grad_norm_ and CosineAnnealingLR (torch 2.15,
+// float32): two groups, five steps, one parameter without a gradient in the first step and one with gradients
+// in only two.
+#include "train/adam.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "autograd/grad.h"
+#include "tensor/registry.h"
+#include "train/schedule.h"
+
+namespace om {
+namespace {
+
+Tensor values(const Shape& shape, int seed, double scale = 1) {
+  std::vector<float> out;
+  for (int i = 0; i < shape.elements(); ++i)
+    out.push_back(static_cast<float>(((i * 37 + seed * 11) % 29 - 14) / 16.0 * scale));
+  return Tensor::from_host(out, shape, backend("cpu"));
+}
+
+struct Problem {
+  std::vector<Entry> entries = {{"a", values({2, 3}, 1), {}, Role::parameter},
+                                {"b", values({3}, 2), {}, Role::parameter},
+                                {"c", values({4}, 3), {}, Role::parameter},
+                                {"d", values({2}, 4), {}, Role::parameter}};
+  Adam adam{{{"first", {entries[0], entries[1]}, 1e-2}, {"second", {entries[2], entries[3]}, 3e-3}},
+            {.beta1 = 0.5, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 1e-1, .clip_norm = 1}};
+
+  std::vector<Tensor> step(int s) {
+    const CosineSchedule first{1e-2, 1e-4, 5}, second{3e-3, 1e-4, 5};
+    adam.set_lr(0, first.at(s));
+    adam.set_lr(1, second.at(s));
+    return adam.step({values({2, 3}, 10 + s, 2), s == 0 ? Tensor() : values({3}, 20 + s, 0.5),
+                      values({4}, 30 + s, 0.1), s == 1 || s == 3 ? values({2}, 40 + s, 0.1) : Tensor()});
+  }
+};
+
+void expect_near(const Tensor& tensor, const std::vector<double>& expected) {
+  const std::vector<float> got = tensor.to_host<float>();
+  ASSERT_EQ(got.size(), expected.size());
+  for (std::size_t i = 0; i < got.size(); ++i)
+    EXPECT_NEAR(got[i], expected[i], 3e-7 + 3e-7 * std::abs(expected[i])) << i;
+}
+
+TEST(Adam, StepsAsTorchDoes) {
+  Problem problem;
+  const std::vector<std::vector<double>> norms = {{2.744312286376953, 0.10212584584951401},
+                                                  {2.4443013668060303, 0.12038350850343704},
+                                                  {2.6190407276153564, 0.11456438899040222},
+                                                  {2.8189163208007812, 0.10383279621601105},
+                                                  {2.181912422180176, 0.10364452749490738}};
+  for (int s = 0; s < 5; ++s) {
+    const std::vector<Tensor> got = problem.step(s);
+    for (std::size_t g = 0; g < 2; ++g)
+      EXPECT_NEAR(got[g].item(), norms[static_cast<std::size_t>(s)][g],
+                  1e-6 * norms[static_cast<std::size_t>(s)][g]);
+  }
+  expect_near(problem.entries[0].value,
+              {-0.195182249, 0.324187458, 0.81707108, -0.49735269, -0.00921534561, 0.503681242});
+  expect_near(problem.entries[1].value, {0.485416323, -0.794781446, -0.308136076});
+  expect_near(problem.entries[2].value, {-0.6172387, -0.124282695, 0.368839979, 0.865539193});
+  expect_near(problem.entries[3].value, {0.0603017285, 0.558783829});
+
+  const std::vector<Adam::State> state = problem.adam.state();
+  EXPECT_EQ(state[0].steps, 5);
+  EXPECT_EQ(state[1].steps, 4);
+  EXPECT_EQ(state[2].steps, 5);
+  EXPECT_EQ(state[3].steps, 2);
+  expect_near(state[1].first, {-0.00842715055, -0.134799764, 0.00900065526});
+  expect_near(state[3].first, {-0.00794865377, 0.0670513436});
+  expect_near(state[3].second, {9.89900514e-07, 1.96716883e-05});
+}
+
+TEST(Adam, ContinuesFromItsStateToTheBit) {
+  Problem whole, before, after;
+  for (int s = 0; s < 5; ++s) whole.step(s);
+  for (int s = 0; s < 2; ++s) before.step(s);
+  after.adam.set_state(before.adam.state());
+  for (std::size_t i = 0; i < 4; ++i) after.entries[i].value.assign(before.entries[i].value);
+  for (int s = 2; s < 5; ++s) after.step(s);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(whole.entries[i].value.to_host<float>(), after.entries[i].value.to_host<float>());
+    EXPECT_EQ(whole.adam.state()[i].steps, after.adam.state()[i].steps);
+  }
+}
+
+TEST(Adam, LeavesAParameterWithoutAGradientAlone) {
+  Problem problem;
+  const std::vector<float> before = problem.entries[3].value.to_host<float>();
+  problem.step(0);
+  EXPECT_EQ(problem.entries[3].value.to_host<float>(), before);
+  EXPECT_EQ(problem.adam.state()[3].steps, 0);
+  EXPECT_FALSE(problem.adam.state()[3].first.defined());
+}
+
+// Large parameters are updated in blocks; every element must see the same arithmetic.
+TEST(Adam, UpdatesLargeParametersWhole) {
+  const std::int64_t count = 200'003;
+  const Tensor p = Tensor::full({count}, 0.5, DType::f32, backend("cpu"));
+  Adam adam({{"all", {{"p", p, {}, Role::parameter}}, 1e-2}}, {});
+  adam.step({Tensor::full({count}, 0.25, DType::f32, backend("cpu"))});
+  const std::vector<float> got = p.to_host<float>();
+  EXPECT_NEAR(got[0], 0.49, 1e-6);
+  for (const float x : got) ASSERT_EQ(x, got[0]);
+}
+
+TEST(Adam, RefusesWhatDoesNotFit) {
+  Problem problem;
+  EXPECT_THROW(problem.adam.step({values({2, 3}, 1)}), Error);
+  EXPECT_THROW(problem.adam.step({values({3, 2}, 1), {}, {}, {}}), Error);
+  EXPECT_THROW(Adam({}, {}), UsageError);
+}
+
+TEST(Schedule, IsTorchsCosine) {
+  const CosineSchedule schedule{1e-2, 1e-4, 5};
+  const std::vector<double> expected = {0.01, 0.00905463412215599, 0.006579634122155991,
+                                        0.0035203658778440107, 0.0010453658778440107};
+  for (std::size_t t = 0; t < expected.size(); ++t)
+    EXPECT_NEAR(schedule.at(static_cast<std::int64_t>(t)), expected[t], 1e-16);
+  EXPECT_DOUBLE_EQ(schedule.at(5), 1e-4);
+  EXPECT_DOUBLE_EQ(schedule.at(6), 1e-4);
+}
+
+}  // namespace
+}  // namespace om

@@ -1,0 +1,145 @@
+#include "train/run_folder.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "io/bytes.h"
+#include "tensor/error.h"
+
+namespace om {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view checkpoint_suffix = ".safetensors";
+constexpr std::size_t longest_line = std::size_t{1} << 16;
+
+/// The iteration and kind of a line of metrics.jsonl; -1 where it is none.
+struct Line {
+  std::int64_t iteration = -1;
+  bool validation = false;
+};
+
+Line parse_line(const std::string& line) {
+  const auto object = nlohmann::json::parse(line, nullptr, false);
+  if (!object.is_object() || !object.contains("iteration") || !object["iteration"].is_number_integer())
+    return {};
+  return {object["iteration"].get<std::int64_t>(), object.contains("validation")};
+}
+
+}  // namespace
+
+std::string RunFolder::checkpoint_file(std::int64_t iteration) const {
+  return fmt::format("{}/checkpoints/{:06}{}", path_, iteration, checkpoint_suffix);
+}
+
+std::string RunFolder::sample_file(std::int64_t iteration) const {
+  return fmt::format("{}/samples/{:06}.png", path_, iteration);
+}
+
+bool RunFolder::has_settings() const {
+  std::error_code ignored;
+  return fs::exists(config_file(), ignored);
+}
+
+bool RunFolder::holds_a_run() const {
+  std::error_code ignored;
+  const bool measured = fs::exists(metrics_file(), ignored) && !fs::is_empty(metrics_file(), ignored);
+  return has_settings() || measured || fs::exists(model_file(), ignored) || !checkpoints().empty();
+}
+
+void RunFolder::create() const {
+  for (const std::string& folder : {path_, path_ + "/checkpoints", path_ + "/samples"}) {
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (error) fail(folder, ": cannot make the folder: ", error.message());
+  }
+}
+
+std::vector<std::int64_t> RunFolder::checkpoints() const {
+  std::vector<std::int64_t> iterations;
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(path_ + "/checkpoints", ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.ends_with(checkpoint_suffix)) continue;
+    const char* end = name.data() + name.size() - checkpoint_suffix.size();
+    std::int64_t iteration = -1;
+    const auto [stop, error] = std::from_chars(name.data(), end, iteration);
+    if (error == std::errc() && stop == end && iteration >= 0) iterations.push_back(iteration);
+  }
+  std::sort(iterations.begin(), iterations.end());
+  return iterations;
+}
+
+void RunFolder::remove_checkpoint(std::int64_t iteration) const {
+  std::error_code error;
+  fs::remove(checkpoint_file(iteration), error);
+  if (error) fail(checkpoint_file(iteration), ": cannot remove: ", error.message());
+}
+
+void RunFolder::remove_temporaries() const {
+  std::error_code ignored;
+  std::vector<fs::path> left;
+  for (const fs::directory_entry& entry : fs::directory_iterator(path_ + "/checkpoints", ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with('.') && name.ends_with(".safetensors.tmp")) left.push_back(entry.path());
+  }
+  for (const fs::path& file : left) fs::remove(file, ignored);
+}
+
+MetricsLog::MetricsLog(std::string path) : path_(std::move(path)) {
+  descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
+  if (descriptor_ < 0) fail_with("cannot write");
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    ::close(descriptor_);
+    fail<UsageError>(path_, ": another process is training in this folder");
+  }
+}
+
+MetricsLog::~MetricsLog() { ::close(descriptor_); }
+
+void MetricsLog::cut(std::int64_t iteration, bool with_validation) {
+  std::uint64_t keep = 0;
+  const auto source = open_source(path_);
+  ByteReader reader(*source);
+  try {
+    while (reader.remaining() > 0) {
+      const Line line = parse_line(reader.line(longest_line));
+      if (line.iteration < 0 || line.iteration > iteration) break;
+      if (line.validation && line.iteration == iteration && !with_validation) break;
+      keep = reader.position();
+    }
+  } catch (const InputError&) {  // a last line without its newline, or something that is no line at all
+  }
+  if (::ftruncate(descriptor_, static_cast<off_t>(keep)) != 0) fail_with("cannot shorten");
+}
+
+void MetricsLog::append(std::string_view line) {
+  const std::string whole = std::string(line) + "\n";
+  std::string_view left = whole;
+  while (!left.empty()) {
+    const ssize_t n = ::write(descriptor_, left.data(), left.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) fail_with("cannot write");
+    left.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+void MetricsLog::sync() {
+  if (::fsync(descriptor_) != 0 && errno != EINVAL) fail_with("cannot write");
+}
+
+void MetricsLog::fail_with(const char* what) const {
+  fail(path_, ": ", what, ": ", errno != 0 ? std::strerror(errno) : "nothing was written");
+}
+
+}  // namespace om

@@ -1,0 +1,70 @@
+// What a training run leaves on disk.
+//
+//   RUN/config.json                        the resolved settings
+//   RUN/metrics.jsonl                      one JSON object a line; nothing in it depends on time or machine
+//   RUN/checkpoints/000100.safetensors     everything that continues the run after iteration 100
+//   RUN/samples/000100.png                 inputs beside their reconstructions
+//   RUN/model.safetensors                  the finished model
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace om {
+
+class RunFolder {
+ public:
+  explicit RunFolder(std::string path) : path_(std::move(path)) {}
+
+  const std::string& path() const { return path_; }
+  std::string config_file() const { return path_ + "/config.json"; }
+  std::string metrics_file() const { return path_ + "/metrics.jsonl"; }
+  std::string model_file() const { return path_ + "/model.safetensors"; }
+  std::string checkpoint_file(std::int64_t iteration) const;
+  std::string sample_file(std::int64_t iteration) const;
+
+  /// True where settings, metrics, a model or a checkpoint lie there.
+  bool holds_a_run() const;
+  bool has_settings() const;
+
+  /// Makes the folders that are missing. Error naming the folder and the reason.
+  void create() const;
+
+  /// Iterations of the checkpoints there, ascending.
+  std::vector<std::int64_t> checkpoints() const;
+  void remove_checkpoint(std::int64_t iteration) const;
+  /// Removes what a killed writer left in checkpoints/.
+  void remove_temporaries() const;
+
+ private:
+  std::string path_;
+};
+
+/// metrics.jsonl, open for appending and locked, so that one process at a time works in a run.
+class MetricsLog {
+ public:
+  /// Makes the file where it is missing. UsageError where another process holds it.
+  explicit MetricsLog(std::string path);
+  ~MetricsLog();
+  MetricsLog(const MetricsLog&) = delete;
+  MetricsLog& operator=(const MetricsLog&) = delete;
+
+  /// Drops every line after `iteration` (from the first line on that is broken or belongs to a later one),
+  /// and with it the validation of `iteration` itself unless `with_validation`. -1 drops all.
+  void cut(std::int64_t iteration, bool with_validation);
+
+  /// Adds a line (without its newline).
+  void append(std::string_view line);
+  /// Waits until the lines are on the disk.
+  void sync();
+
+ private:
+  [[noreturn]] void fail_with(const char* what) const;
+
+  std::string path_;
+  int descriptor_ = -1;
+};
+
+}  // namespace om
