@@ -18,24 +18,12 @@ namespace om {
 namespace cpu {
 namespace {
 
-/// Taps of one dimension that reach phase `phase`: tap = phase + j stride is j pixels of g back.
-struct Phase {
-  std::int64_t first;   ///< first pixel of x in the phase
-  std::int64_t count;   ///< pixels
-  std::int64_t origin;  ///< pixel of g under tap `phase` at pixel `first`
-};
-
-Phase phase_of(std::int64_t phase, std::int64_t stride, std::int64_t pad, std::int64_t size) {
-  const std::int64_t first = ((phase - pad) % stride + stride) % stride;
-  return {first, first < size ? (size - first + stride - 1) / stride : 0, (first + pad - phase) / stride};
-}
-
 template <class T>
 void input_grad_phase(CachingAllocator& memory, const T* g, const T* w, T* x, const ConvSize& size,
                       std::int64_t phase_h, std::int64_t phase_w, const T* zeros) {
   const std::int64_t stride_h = size.conv.stride_h, stride_w = size.conv.stride_w;
-  const Phase h = phase_of(phase_h, stride_h, size.conv.pad_h, size.h);
-  const Phase v = phase_of(phase_w, stride_w, size.conv.pad_w, size.w);
+  const Phase h(phase_h, stride_h, size.conv.pad_h, size.h);
+  const Phase v(phase_w, stride_w, size.conv.pad_w, size.w);
   std::vector<Tap> taps;
   for (std::int64_t r = phase_h; r < size.kh; r += stride_h)
     for (std::int64_t s = phase_w; s < size.kw; s += stride_w)

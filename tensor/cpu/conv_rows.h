@@ -60,4 +60,16 @@ struct ConvSize {
   Conv2dParams conv;
 };
 
+/// One dimension of a convolution with a stride falls into phases: tap r = phase + j stride meets the pixels
+/// first, first + stride, .. of x alone, namely pixel number a (of `count`) with result number a + origin -
+/// j.
+struct Phase {
+  Phase(std::int64_t phase, std::int64_t stride, std::int64_t pad, std::int64_t size)
+      : first(((phase - pad) % stride + stride) % stride),
+        count(first < size ? (size - first + stride - 1) / stride : 0),
+        origin((first + pad - phase) / stride) {}
+
+  std::int64_t first, count, origin;
+};
+
 }  // namespace om::cpu

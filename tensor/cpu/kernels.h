@@ -45,20 +45,28 @@ struct Kernels {
   void (*pack_rows)(const T* source, std::int64_t step, std::int64_t count, std::int64_t width, T* panel);
 };
 
-/// The transforms of Winograd's convolution F(4x4, 3x3), see winograd_body.h. Channel counts are multiples of
-/// kWinogradChannels; element (i, j) of a transformed 6x6 block goes to plane 6 i + j, planes being `plane`
-/// numbers apart.
-struct WinogradKernels {
-  /// 6x6 pixels of the image.
+/// One of Winograd's convolutions, see winograd_body.h: out_h x out_w results of taps_h x taps_w weights from
+/// in_h x in_w pixels. Channel counts are multiples of kWinogradChannels; element (i, j) of a transformed
+/// block goes to plane in_w i + j, planes being `plane` numbers apart.
+struct WinogradScheme {
+  int in_h, in_w, out_h, out_w, taps_h, taps_w;
+
+  /// in_h x in_w pixels.
   void (*transform_image)(const float* const* pixels, std::int64_t channels, float* v, std::int64_t plane);
-  /// 4x4 pixels of the gradient.
-  void (*transform_gradient)(const float* const* pixels, std::int64_t channels, float* v, std::int64_t plane);
-  /// 3x3 weights, `tap_step` numbers apart.
+  /// taps_h x taps_w weights, `tap_step` numbers apart.
   void (*transform_weights)(const float* taps, std::int64_t tap_step, std::int64_t count, float* u,
                             std::int64_t plane);
-  /// 6x6 products to 4x4 pixels; null pointers are skipped.
-  void (*finish_pixels)(const float* m, std::int64_t plane, std::int64_t channels, float* const* pixels);
-  /// 6x6 products to 3x3 weights, assigned or added.
+  /// Products to out_h x out_w pixels, assigned or added; null pointers are skipped.
+  void (*finish_pixels)(const float* m, std::int64_t plane, std::int64_t channels, float* const* pixels,
+                        bool add);
+
+  int planes() const { return in_h * in_w; }
+};
+struct WinogradKernels {
+  WinogradScheme taps_3x3, taps_2x2, taps_2x1, taps_1x2;
+  /// For the weight gradient of 3x3: 4x4 pixels of the gradient to 6x6,
+  void (*transform_gradient)(const float* const* pixels, std::int64_t channels, float* v, std::int64_t plane);
+  /// and 6x6 products to 3x3 weights, assigned or added.
   void (*finish_weights)(const float* m, std::int64_t plane, std::int64_t channels, float* const* taps,
                          bool add);
 };

@@ -1,12 +1,13 @@
-// 3x3 convolutions with stride 1 in float by Winograd's F(4x4, 3x3): a quarter of the products, for an error
-// of a few 1e-6 of the largest result. Double never comes here.
+// Convolutions in float by Winograd's algorithms: 3x3 with stride 1 (a quarter of the products) and 3x3 with
+// stride 2 (a bit more than half of them), for an error of a few 1e-6 of the largest result. Double never
+// comes here.
 #pragma once
 
 #include "tensor/cpu/conv_rows.h"
 
 namespace om::cpu {
 
-/// The shapes that these functions take, and on which they are faster than the plain product.
+/// The shapes on which the functions below exist and are faster than the plain product.
 bool winograd_pays(const ConvSize& size);
 bool winograd_pays_for_weights(const ConvSize& size);
 
@@ -18,33 +19,45 @@ void winograd_input_grad(CachingAllocator& memory, const float* g, const float* 
 void winograd_weight_grad(CachingAllocator& memory, const float* x, const float* g, float* w,
                           const ConvSize& size);
 
-/// The 4x4 pieces of a result [n, h, w]: piece t covers rows and columns from (top, left) of image n.
+/// Every step-th pixel of the images [n, h, w, channels] at `data`, from (first_h, first_w) on: a grid
+/// [count_h, count_w] per image.
+template <class T>
+struct Lattice {
+  T* data;
+  std::int64_t h, w, channels;
+  std::int64_t first_h, first_w, count_h, count_w, step;
+
+  static Lattice all(T* data, std::int64_t h, std::int64_t w, std::int64_t channels) {
+    return {data, h, w, channels, 0, 0, h, w, 1};
+  }
+
+  /// Pointers to the high x wide pixels from (top, left) on; `outside` where there is none.
+  void point(std::int64_t image, std::int64_t top, std::int64_t left, int high, int wide, T* outside,
+             T** pixels) const {
+    for (std::int64_t i = top; i < top + high; ++i)
+      for (std::int64_t j = left; j < left + wide; ++j) {
+        const bool inside = i >= 0 && i < count_h && j >= 0 && j < count_w;
+        const std::int64_t y = first_h + i * step, x = first_w + j * step;
+        *pixels++ = inside ? data + ((image * h + y) * w + x) * channels : outside;
+      }
+  }
+};
+
+/// The high x wide pieces of a result [n, h, w].
 struct Pieces {
   std::int64_t n, h, w;
+  int high, wide;
 
-  std::int64_t high() const { return (h + 3) / 4; }
-  std::int64_t wide() const { return (w + 3) / 4; }
-  std::int64_t count() const { return n * high() * wide(); }
+  std::int64_t down() const { return (h + high - 1) / high; }
+  std::int64_t across() const { return (w + wide - 1) / wide; }
+  std::int64_t count() const { return n * down() * across(); }
 
   struct Piece {
     std::int64_t image, top, left;
   };
   Piece operator[](std::int64_t t) const {
-    return {t / wide() / high(), t / wide() % high() * 4, t % wide() * 4};
+    return {t / across() / down(), t / across() % down() * high, t % across() * wide};
   }
 };
-
-/// Pointers to the size x size pixels of image [n, h, w, channels] whose first one is (top, left) of image
-/// `image`; `outside` where there is none.
-template <class Pointer>
-void point_to_pixels(Pointer image, std::int64_t h, std::int64_t w, std::int64_t channels,
-                     const Pieces::Piece& piece, int size, Pointer outside, Pointer* pixels) {
-  for (int i = 0; i < size; ++i)
-    for (int j = 0; j < size; ++j) {
-      const std::int64_t y = piece.top + i, x = piece.left + j;
-      const bool inside = y >= 0 && y < h && x >= 0 && x < w;
-      *pixels++ = inside ? image + ((piece.image * h + y) * w + x) * channels : outside;
-    }
-}
 
 }  // namespace om::cpu

@@ -43,11 +43,13 @@ void multiply_block(const Transformed& g, const Transformed& x, std::int64_t pie
 
 }  // namespace
 
-bool winograd_pays_for_weights(const ConvSize& size) { return winograd_pays(size); }
+bool winograd_pays_for_weights(const ConvSize& size) {
+  return size.conv.stride_h == 1 && winograd_pays(size);
+}
 
 void winograd_weight_grad(CachingAllocator& memory, const float* x, const float* g, float* w,
                           const ConvSize& size) {
-  const Pieces pieces{size.n, size.oh, size.ow};
+  const Pieces pieces{size.n, size.oh, size.ow, 4, 4};
   const std::int64_t x_step = size.i + kPad, g_step = size.o + kPad;
   const std::int64_t slice =
       std::min(pieces.count(), std::max(kBlock, kSliceBytes / (36 * 4 * (x_step + g_step))));
@@ -57,6 +59,8 @@ void winograd_weight_grad(CachingAllocator& memory, const float* x, const float*
   const int workers = threads();
   Scratch slices(memory, sizeof(float) * static_cast<std::size_t>(36 * (x_plane + g_plane)));
   Scratch own_memory(memory, sizeof(float) * static_cast<std::size_t>(m_size * workers));
+  const auto image = Lattice<const float>::all(x, size.h, size.w, size.i);
+  const auto gradient = Lattice<const float>::all(g, size.oh, size.ow, size.o);
   float* vx = slices.as<float>();
   float* vg = vx + 36 * x_plane;
   const std::vector<float> zeros(static_cast<std::size_t>(std::max(size.i, size.o)));
@@ -68,14 +72,13 @@ void winograd_weight_grad(CachingAllocator& memory, const float* x, const float*
       const std::int64_t here = std::min(slice, pieces.count() - from);
 #pragma omp for schedule(static)
       for (std::int64_t t = 0; t < here; ++t) {
-        Pieces::Piece piece = pieces[from + t];
+        const Pieces::Piece piece = pieces[from + t];
         const float* pixels[36];
-        point_to_pixels(g, size.oh, size.ow, size.o, piece, 4, zeros.data(), pixels);
+        gradient.point(piece.image, piece.top, piece.left, 4, 4, zeros.data(), pixels);
         winograd_kernels().transform_gradient(pixels, size.o, vg + t * g_step, g_plane);
-        piece.top -= size.conv.pad_h;
-        piece.left -= size.conv.pad_w;
-        point_to_pixels(x, size.h, size.w, size.i, piece, 6, zeros.data(), pixels);
-        winograd_kernels().transform_image(pixels, size.i, vx + t * x_step, x_plane);
+        image.point(piece.image, piece.top - size.conv.pad_h, piece.left - size.conv.pad_w, 6, 6,
+                    zeros.data(), pixels);
+        winograd_kernels().taps_3x3.transform_image(pixels, size.i, vx + t * x_step, x_plane);
       }
 #pragma omp for schedule(dynamic)
       for (std::int64_t task = 0; task < out_blocks * in_chunks; ++task) {

@@ -39,10 +39,13 @@ std::vector<ConvCase> conv_cases() {
 /// Shapes that run by Winograd's transforms in float, the first with many channels.
 std::vector<ConvCase> winograd_cases() {
   return {
-      {1, 16, 16, 512, 32, 3, 3, params(1, 1, 1, 1)},  {1, 16, 16, 32, 512, 3, 3, params(1, 1, 1, 1)},
-      {2, 17, 14, 48, 80, 3, 3, params(1, 1, 1, 1)},   {1, 19, 30, 32, 176, 3, 3, params(1, 1, 0, 2)},
-      {5, 12, 13, 64, 32, 3, 3, params(1, 1, 2, 0)},   {1, 100, 90, 32, 48, 3, 3, params(1, 1, 1, 1)},
-      {1, 96, 128, 160, 32, 3, 3, params(1, 1, 1, 1)},
+      {1, 16, 16, 512, 32, 3, 3, params(1, 1, 1, 1)},   {1, 16, 16, 32, 512, 3, 3, params(1, 1, 1, 1)},
+      {2, 17, 14, 48, 80, 3, 3, params(1, 1, 1, 1)},    {1, 19, 30, 32, 176, 3, 3, params(1, 1, 0, 2)},
+      {5, 12, 13, 64, 32, 3, 3, params(1, 1, 2, 0)},    {1, 100, 90, 32, 48, 3, 3, params(1, 1, 1, 1)},
+      {1, 96, 128, 160, 32, 3, 3, params(1, 1, 1, 1)},  {1, 49, 49, 512, 32, 3, 3, params(2, 2, 0, 0)},
+      {1, 49, 49, 32, 512, 3, 3, params(2, 2, 0, 0)},   {2, 36, 35, 48, 80, 3, 3, params(2, 2, 1, 1)},
+      {1, 60, 41, 32, 176, 3, 3, params(2, 2, 2, 0)},   {3, 31, 30, 64, 32, 3, 3, params(2, 2, 1, 2)},
+      {1, 129, 128, 160, 32, 3, 3, params(2, 2, 0, 1)},
   };
 }
 
@@ -94,27 +97,31 @@ TEST(Conv2dWeightGrad, AgreesWithReference) {
 
 // What Winograd's transforms cost in precision, which the goldens of whole models depend on.
 TEST(Winograd, ErrorStaysSmall) {
-  const ConvCase forward{1, 16, 16, 512, 32, 3, 3, params(1, 1, 1, 1)};
-  const ConvCase backward{1, 16, 16, 32, 512, 3, 3, params(1, 1, 1, 1)};
-  const ConvCase weights{1, 64, 64, 32, 32, 3, 3, params(1, 1, 1, 1)};
-  for (const int bytes : {32, 0}) {
-    cpu::limit_vector_bytes(bytes);
-    Shapes s = shapes_of(forward);
-    const double y_error = contraction_check::float_error(
-        [&](Backend& backend, In x, In w, Out y) { backend.conv2d(x, w, y, forward.params); }, s.x, s.w, s.y);
-    s = shapes_of(backward);
-    const double x_error = contraction_check::float_error(
-        [&](Backend& backend, In g, In w, Out x) { backend.conv2d_input_grad(g, w, x, backward.params); },
-        s.y, s.w, s.x);
-    s = shapes_of(weights);
-    const double w_error = contraction_check::float_error(
-        [&](Backend& backend, In x, In g, Out w) { backend.conv2d_weight_grad(x, g, w, weights.params); },
-        s.x, s.y, s.w);
-    std::printf("largest error / largest value: conv2d %.2g, input gradient %.2g, weight gradient %.2g\n",
-                y_error, x_error, w_error);
-    EXPECT_LE(y_error, 5e-6);
-    EXPECT_LE(x_error, 5e-6);
-    EXPECT_LE(w_error, 5e-6);
+  using contraction_check::float_error;
+  for (const std::int64_t stride : {1, 2}) {
+    const Conv2dParams p = params(stride, stride, 1, 1);
+    const ConvCase forward{1, 24 * stride, 24 * stride, 512, 32, 3, 3, p};
+    const ConvCase backward{1, 24 * stride, 24 * stride, 32, 512, 3, 3, p};
+    const ConvCase weights{1, 32 * stride, 32 * stride, 32, 32, 3, 3, p};
+    for (const int bytes : {32, 0}) {
+      cpu::limit_vector_bytes(bytes);
+      Shapes s = shapes_of(forward);
+      const double y_error =
+          float_error([&](Backend& b, In x, In w, Out y) { b.conv2d(x, w, y, p); }, s.x, s.w, s.y);
+      s = shapes_of(backward);
+      const double x_error =
+          float_error([&](Backend& b, In g, In w, Out x) { b.conv2d_input_grad(g, w, x, p); }, s.y, s.w, s.x);
+      s = shapes_of(weights);
+      const double w_error = float_error(
+          [&](Backend& b, In x, In g, Out w) { b.conv2d_weight_grad(x, g, w, p); }, s.x, s.y, s.w);
+      std::printf(
+          "stride %d: largest error / largest value: conv2d %.2g, input gradient %.2g, weight gradient "
+          "%.2g\n",
+          static_cast<int>(stride), y_error, x_error, w_error);
+      EXPECT_LE(y_error, 5e-6);
+      EXPECT_LE(x_error, 5e-6);
+      EXPECT_LE(w_error, 5e-6);
+    }
   }
 }
 
