@@ -38,11 +38,15 @@ void transpose(T* y, const T* x, const Nest::Dimension& row, const Nest::Dimensi
     }
 }
 
+bool is_transposition(const Nest::Dimension& row, const Nest::Dimension& column) {
+  return column.stride[kY] == 1 && std::abs(column.stride[kX]) > 1 && row.size > 1 &&
+         std::abs(row.stride[kX]) == 1;
+}
+
 template <class T>
 void copy_block(T* y, const T* x, const Nest::Dimension& row, const Nest::Dimension& column) {
   const std::int64_t x_step = column.stride[kX], y_step = column.stride[kY];
-  if (y_step == 1 && x_step != 0 && x_step != 1 && row.size > 1 && std::abs(row.stride[kX]) == 1)
-    return transpose(y, x, row, column);
+  if (is_transposition(row, column)) return transpose(y, x, row, column);
   for (std::int64_t r = 0; r < row.size; ++r) {
     T* to = y + r * row.stride[kY];
     const T* from = x + r * row.stride[kX];
@@ -66,7 +70,7 @@ void copy_nest(T* y, const T* x, Nest nest) {
       if (std::abs(nest.stride[kX][d]) == 1) along = d;
   const auto row = nest.take(along);
 
-  const std::int64_t columns = std::min(column.size, kTile);
+  const std::int64_t columns = std::min(column.size, is_transposition(row, column) ? 128 : kTile);
   const std::int64_t rows = std::clamp<std::int64_t>(kTile / columns, 1, row.size);
   const std::int64_t pieces = (column.size + columns - 1) / columns;
   const std::int64_t inner = pieces * ((row.size + rows - 1) / rows);

@@ -18,18 +18,19 @@ void apply_run(Y* y, std::int64_t count, Run<T> a, Run<T> b, F f) {
   using C = Computed<T>;
   if (a.dense && b.dense) {
 #pragma omp simd
-    for (std::int64_t i = 0; i < count; ++i)
-      y[i] = static_cast<Y>(f(static_cast<C>(a.data[i]), static_cast<C>(b.data[i])));
+    for (std::int64_t i = 0; i < count; ++i) store(y[i], f(load(a.data[i]), load(b.data[i])));
   } else if (a.dense) {
-    const C value = static_cast<C>(*b.data);
+    const C value = load(*b.data);
 #pragma omp simd
-    for (std::int64_t i = 0; i < count; ++i) y[i] = static_cast<Y>(f(static_cast<C>(a.data[i]), value));
+    for (std::int64_t i = 0; i < count; ++i) store(y[i], f(load(a.data[i]), value));
   } else if (b.dense) {
-    const C value = static_cast<C>(*a.data);
+    const C value = load(*a.data);
 #pragma omp simd
-    for (std::int64_t i = 0; i < count; ++i) y[i] = static_cast<Y>(f(value, static_cast<C>(b.data[i])));
+    for (std::int64_t i = 0; i < count; ++i) store(y[i], f(value, load(b.data[i])));
   } else {
-    std::fill_n(y, count, static_cast<Y>(f(static_cast<C>(*a.data), static_cast<C>(*b.data))));
+    Y value;
+    store(value, f(load(*a.data), load(*b.data)));
+    std::fill_n(y, count, value);
   }
 }
 
@@ -64,8 +65,9 @@ void floating(BinaryOp op, In a, In b, Out y, double parameter) {
     case BinaryOp::multiply: return apply<T, T>(a, b, y, [](C p, C q) { return p * q; });
     case BinaryOp::divide: return apply<T, T>(a, b, y, [](C p, C q) { return p / q; });
     case BinaryOp::maximum:  // NaN wins
-      return apply<T, T>(a, b, y, [](C p, C q) { return (p > q) | (p != p) ? p : q; });
-    case BinaryOp::minimum: return apply<T, T>(a, b, y, [](C p, C q) { return (p < q) | (p != p) ? p : q; });
+      return apply<T, T>(a, b, y, [](C p, C q) { return ((p > q) | (p != p)) ? p : q; });
+    case BinaryOp::minimum:
+      return apply<T, T>(a, b, y, [](C p, C q) { return ((p < q) | (p != p)) ? p : q; });
     case BinaryOp::leaky_relu_grad:
       return apply<T, T>(a, b, y, [slope](C p, C q) { return p * (q > 0 ? C(1) : slope); });
     default: fail("binary: unknown op");
@@ -89,6 +91,11 @@ void integer(BinaryOp op, In a, In b, Out y) {
     case BinaryOp::minimum: return apply<T, T>(a, b, y, [](T p, T q) { return p < q ? p : q; });
     default: fail("binary: this op has no i32 form");
   }
+}
+
+template <class X, class Y>
+void convert_run(const X* __restrict x, Y* __restrict y, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) convert(x[i], y[i]);
 }
 
 /// y[i] = condition ? a : b on values that are only moved, so that an unsigned integer of their size will do.
@@ -132,7 +139,8 @@ void select(In condition, In a, In b, Out y) {
 
 void CpuBackend::fill(Out y, double value) {
   dispatch(y.dtype, [&]<class T>(Type<T>) {
-    const T element = convert<T>(value);
+    T element;
+    convert(value, element);
     parallel_tiles(y.shape.elements(), kTile, [&](std::int64_t begin, std::int64_t end) {
       std::fill(y.as<T>() + begin, y.as<T>() + end, element);
     });
@@ -142,10 +150,9 @@ void CpuBackend::fill(Out y, double value) {
 void CpuBackend::cast(In x, Out y) {
   dispatch(x.dtype, [&]<class X>(Type<X>) {
     dispatch(y.dtype, [&]<class Y>(Type<Y>) {
-      parallel_tiles(y.shape.elements(), kTile,
-                     [from = x.as<X>(), to = y.as<Y>()](std::int64_t begin, std::int64_t end) {
-                       for (std::int64_t i = begin; i < end; ++i) to[i] = convert<Y>(from[i]);
-                     });
+      parallel_tiles(y.shape.elements(), kTile, [&](std::int64_t begin, std::int64_t end) {
+        convert_run(x.as<X>() + begin, y.as<Y>() + begin, end - begin);
+      });
     });
   });
 }

@@ -31,7 +31,7 @@ void add_row(const T* x, const std::int32_t* index, std::int64_t count, std::int
              C* sums) {
   std::fill(sums + begin, sums + end, C(0));
   for (std::int64_t m = 0; m < count; ++m)
-    if (index[m] >= begin && index[m] < end) sums[index[m]] += static_cast<C>(x[m]);
+    if (index[m] >= begin && index[m] < end) sums[index[m]] += load(x[m]);
 }
 
 }  // namespace
@@ -61,7 +61,7 @@ void CpuBackend::scatter_add(In x, In index, Out y) {
         const Scratch scratch(memory(), static_cast<std::size_t>(targets) * sizeof(float));
         auto* sums = scratch.as<float>();
         add_row(from, at, count, begin, end, sums);
-        for (std::int64_t s = begin; s < end; ++s) to[s] = BFloat16(sums[s]);
+        for (std::int64_t s = begin; s < end; ++s) store(to[s], sums[s]);
       } else {
         add_row(from, at, count, begin, end, to);
       }

@@ -17,9 +17,9 @@ void keep_larger(const T* x, std::int32_t place, std::int64_t channels, T* __res
                  std::int32_t* __restrict index) {
   using C = Computed<T>;
   for (std::int64_t c = 0; c < channels; ++c) {
-    const C value = static_cast<C>(x[c]), champion = static_cast<C>(best[c]);
+    const C value = load(x[c]), champion = load(best[c]);
     const bool wins = (value > champion) | ((value != value) & (champion == champion));
-    best[c] = wins ? x[c] : best[c];
+    store(best[c], wins ? value : champion);
     index[c] = wins ? place + static_cast<std::int32_t>(c) : index[c];
   }
 }

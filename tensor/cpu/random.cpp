@@ -31,8 +31,8 @@ void normals(const philox::Block& words, T* four) {
   for (std::size_t pair = 0; pair < 4; pair += 2) {
     const double radius = std::sqrt(-2 * std::log(philox::radius_uniform(words[pair])));
     const double angle = 2 * std::numbers::pi * philox::angle_uniform(words[pair + 1]);
-    four[pair] = convert<T>(radius * std::cos(angle));
-    four[pair + 1] = convert<T>(radius * std::sin(angle));
+    convert(radius * std::cos(angle), four[pair]);
+    convert(radius * std::sin(angle), four[pair + 1]);
   }
 }
 
@@ -50,7 +50,7 @@ void CpuBackend::random(Out y, Distribution distribution, In state) {
   dispatch_floating("random", y.dtype, [&]<class T>(Type<T>) {
     if (distribution == Distribution::normal) return fill_blocks(y.as<T>(), elements, from, normals<T>);
     fill_blocks(y.as<T>(), elements, from, [](const philox::Block& block, T* four) {
-      for (std::size_t k = 0; k < 4; ++k) four[k] = convert<T>(philox::uniform(block[k]));
+      for (std::size_t k = 0; k < 4; ++k) convert(philox::uniform(block[k]), four[k]);
     });
   });
 }

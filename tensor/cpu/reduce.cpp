@@ -33,7 +33,8 @@ struct Max {
   static constexpr double kIdentity = -std::numeric_limits<double>::infinity();
   template <class T>
   static T join(T a, T b) {
-    return (b > a) | (b != b) ? b : a;
+    const T larger = b > a ? b : a;
+    return b != b ? b : larger;
   }
 };
 
@@ -42,7 +43,8 @@ constexpr std::int64_t kFolded = 64;  // columns after folding
 
 /// total[c] = join of total[c] and the rows' x[r * stride + c].
 template <class Op, class X>
-void add_rows(const X* x, std::int64_t rows, std::int64_t stride, std::int64_t columns, double* total) {
+inline __attribute__((always_inline)) void add_rows(const X* x, std::int64_t rows, std::int64_t stride,
+                                                    std::int64_t columns, double* total) {
   using C = Computed<X>;
   constexpr std::int64_t kRows = 8;
   std::int64_t r = 0;
@@ -50,7 +52,7 @@ void add_rows(const X* x, std::int64_t rows, std::int64_t stride, std::int64_t c
     const X* p = x + r * stride;
 #pragma omp simd
     for (std::int64_t c = 0; c < columns; ++c) {
-      const auto at = [&](std::int64_t row) { return static_cast<C>(p[row * stride + c]); };
+      const auto at = [&](std::int64_t row) { return load(p[row * stride + c]); };
       const C low = Op::join(Op::join(at(0), at(1)), Op::join(at(2), at(3)));
       const C high = Op::join(Op::join(at(4), at(5)), Op::join(at(6), at(7)));
       total[c] = Op::join(total[c], static_cast<double>(Op::join(low, high)));
@@ -59,26 +61,53 @@ void add_rows(const X* x, std::int64_t rows, std::int64_t stride, std::int64_t c
   for (; r < rows; ++r) {
     const X* p = x + r * stride;
 #pragma omp simd
-    for (std::int64_t c = 0; c < columns; ++c)
-      total[c] = Op::join(total[c], static_cast<double>(static_cast<C>(p[c])));
+    for (std::int64_t c = 0; c < columns; ++c) total[c] = Op::join(total[c], static_cast<double>(load(p[c])));
   }
+}
+
+/// Joins the 2 Half values into the first.
+template <class Op, int Half>
+void fold(double* values) {
+  for (int c = 0; c < Half; ++c) values[c] = Op::join(values[c], values[c + Half]);
+  if constexpr (Half > 1) fold<Op, Half / 2>(values);
+}
+
+/// Joins all elements of a line, as add_rows does with kLanes columns.
+template <class Op, class X>
+double reduce_line(const X* x, std::int64_t count) {
+  constexpr std::int64_t kLanes = 16;
+  double total[kLanes];
+  total[0] = Op::kIdentity;
+  const std::int64_t rows = count / kLanes;
+  if (rows > 0) {
+    std::fill_n(total, kLanes, Op::kIdentity);
+    add_rows<Op>(x, rows, kLanes, kLanes, total);
+    fold<Op, kLanes / 2>(total);
+  }
+  for (std::int64_t i = rows * kLanes; i < count; ++i)
+    total[0] = Op::join(total[0], static_cast<double>(load(x[i])));
+  return total[0];
 }
 
 /// result[c] = join over all rows, at most kWide columns.
 template <class Op, class X>
 void reduce_rows(const X* x, std::int64_t rows, std::int64_t stride, std::int64_t columns, double* result) {
-  std::int64_t fold = 1;
+  if (columns == 1 && stride == 1) {
+    *result = reduce_line<Op>(x, rows);
+    return;
+  }
+  std::int64_t factor = 1;
   if (stride == columns)
-    while (2 * fold * columns <= kFolded && 16 * fold <= rows) fold *= 2;
-  if (fold == 1) {
+    while (2 * factor * columns <= kFolded && 16 * factor <= rows) factor *= 2;
+  if (factor == 1) {
     std::fill_n(result, columns, Op::kIdentity);
     return add_rows<Op>(x, rows, stride, columns, result);
   }
   double total[kFolded];
-  const std::int64_t wide = fold * columns, wide_rows = rows / fold;
+  const std::int64_t wide = factor * columns, wide_rows = rows / factor;
   std::fill_n(total, wide, Op::kIdentity);
   add_rows<Op>(x, wide_rows, wide, wide, total);
-  add_rows<Op>(x + wide_rows * wide, rows - wide_rows * fold, columns, columns, total);
+  add_rows<Op>(x + wide_rows * wide, rows - wide_rows * factor, columns, columns, total);
   for (std::int64_t half = wide / 2; half >= columns; half /= 2)
     for (std::int64_t c = 0; c < half; ++c) total[c] = Op::join(total[c], total[c + half]);
   std::copy_n(total, columns, result);
@@ -108,7 +137,7 @@ void reduce_middle(const X* x, std::int64_t outer, std::int64_t rows, std::int64
         reduce_unit(unit, 0, rows, result);
         const std::int64_t c = unit % pieces * wide;
         Y* target = y + unit / pieces * columns + c;
-        for (std::int64_t i = 0; i < std::min(wide, columns - c); ++i) target[i] = convert<Y>(result[i]);
+        for (std::int64_t i = 0; i < std::min(wide, columns - c); ++i) convert(result[i], target[i]);
       }
     });
   }
@@ -125,7 +154,7 @@ void reduce_middle(const X* x, std::int64_t outer, std::int64_t rows, std::int64
       double total = Op::kIdentity;
       for (std::int64_t k = 0; k < chunks; ++k)
         total = Op::join(total, partial[(unit * chunks + k) * wide + i]);
-      target[i] = convert<Y>(total);
+      convert(total, target[i]);
     }
   }
 }

@@ -1,4 +1,5 @@
 // unary: y = op(x; a, b), contiguous.
+#include <algorithm>
 #include <cmath>
 
 #include "tensor/cpu/convert.h"
@@ -14,24 +15,33 @@ using namespace cpu;
 /// y[i] = f(x[i]); y may be x.
 template <class T, class F>
 void map(In x, Out y, F f) {
-  using C = Computed<T>;
   parallel_tiles(y.shape.elements(), kTile,
                  [f, from = x.as<T>(), to = y.as<T>()](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
-                   for (std::int64_t i = begin; i < end; ++i)
-                     to[i] = static_cast<T>(f(static_cast<C>(from[i])));
+                   for (std::int64_t i = begin; i < end; ++i) store(to[i], f(load(from[i])));
                  });
 }
 
 /// The same for functions of the C library, which do not vectorise: smaller tiles.
 template <class T, class F>
 void map_costly(In x, Out y, F f) {
-  using C = Computed<T>;
   parallel_tiles(y.shape.elements(), kTile / 8,
                  [f, from = x.as<T>(), to = y.as<T>()](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t i = begin; i < end; ++i)
-                     to[i] = static_cast<T>(f(static_cast<C>(from[i])));
+                   for (std::int64_t i = begin; i < end; ++i) store(to[i], f(load(from[i])));
                  });
+}
+
+/// In float by way of the double exponential, which is several times faster than the C library's tanhf:
+/// (e^2x - 1) / (e^2x + 1), with x for small and 1 for large |x|.
+template <class C>
+C tanh_of(C x) {
+  if constexpr (std::is_same_v<C, double>) {
+    return std::tanh(x);
+  } else {
+    if (std::abs(x) < 1e-4F) return x;
+    const double power = std::exp(2.0 * std::min(std::max(x, -20.0F), 20.0F));
+    return x != x ? x : static_cast<C>((power - 1) / (power + 1));
+  }
 }
 
 /// The exponents that occur in practice need no pow.
@@ -60,9 +70,13 @@ void unary_typed(UnaryOp op, In x, Out y, double a_double, double b_double) {
     case UnaryOp::rsqrt: return map<T>(x, y, [](C v) { return 1 / std::sqrt(v); });
     case UnaryOp::reciprocal: return map<T>(x, y, [](C v) { return 1 / v; });
     case UnaryOp::power: return power<T>(x, y, a_double);
-    case UnaryOp::hyperbolic_tangent: return map_costly<T>(x, y, [](C v) { return std::tanh(v); });
+    case UnaryOp::hyperbolic_tangent: return map_costly<T>(x, y, tanh_of<C>);
     case UnaryOp::sigmoid: return map_costly<T>(x, y, [](C v) { return 1 / (1 + std::exp(-v)); });
-    case UnaryOp::leaky_relu: return map<T>(x, y, [a](C v) { return v > 0 ? v : a * v; });
+    case UnaryOp::leaky_relu:
+      return map<T>(x, y, [a](C v) {
+        const C scaled = a * v;
+        return v > 0 ? v : scaled;
+      });
     case UnaryOp::clamp:
       return map<T>(x, y, [a, b](C v) {
         const C raised = v < a ? a : v;

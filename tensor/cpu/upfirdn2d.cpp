@@ -63,7 +63,7 @@ void sum_taps(C* __restrict y, const X* x, std::int64_t count, std::int64_t stri
   std::copy_n(taps, Taps, c);
   for (std::int64_t i = 0; i < count; ++i) {
     C sum = Add ? y[i] : C(0);
-    for (int k = 0; k < Taps; ++k) sum += c[k] * static_cast<C>(x[i + k * stride]);
+    for (int k = 0; k < Taps; ++k) sum += c[k] * load(x[i + k * stride]);
     y[i] = sum;
   }
 }
@@ -136,7 +136,7 @@ class UpFirDn {
     const std::int64_t tile_columns =
         std::max<std::int64_t>(16, kTile / 2 / std::max<std::int64_t>(1, channels));
     const std::int64_t tile_rows = std::max<std::int64_t>(
-        1, 2 * kTile / std::max<std::int64_t>(1, std::min(tile_columns, width) * channels));
+        1, 8 * kTile / std::max<std::int64_t>(1, std::min(tile_columns, width) * channels));
     const std::int64_t down = (height + tile_rows - 1) / tile_rows;
     const std::int64_t across = (width + tile_columns - 1) / tile_columns;
     parallel_for(y_.shape[0] * down * across, [&](std::int64_t i) {
@@ -180,7 +180,7 @@ class UpFirDn {
       } else {
         for (std::int64_t k = k0; k < k1; ++k) {
           const T* row = input_at(n, window.first + k, inside);
-          for (std::int64_t i = 0; i < count; ++i) existing[i] = static_cast<C>(row[i]);
+          for (std::int64_t i = 0; i < count; ++i) existing[i] = load(row[i]);
           const auto& taps = row_taps_[static_cast<std::size_t>(window.phase + k * vertical_.up)];
           if (k == k0)
             sum_row<false>(sums, line, left, q0, q1, taps);
@@ -189,7 +189,7 @@ class UpFirDn {
         }
       }
       if constexpr (!std::is_same_v<T, C>)
-        for (std::int64_t i = 0; i < result; ++i) target[i] = T(sums[i]);
+        for (std::int64_t i = 0; i < result; ++i) store(target[i], sums[i]);
     }
   }
 
