@@ -21,6 +21,9 @@ namespace {
 
 constexpr std::int64_t kPad = 16;               // keeps planes and rows off power-of-two distances
 constexpr std::int64_t kSliceBytes = 16 << 20;  // of V
+// With few channels the transforms weigh more, and V had better stay close to the threads. Slices do not
+// change any sum, so they may depend on the number of threads.
+constexpr std::int64_t kFewChannels = 128, kThreadBytes = 2 << 20;
 constexpr std::int64_t kBlockRows =
     48 * 36;                              // pieces times planes whose products stay in the second-level cache
 constexpr std::int64_t kMostBlock = 288;  // pieces of a block
@@ -91,7 +94,10 @@ void convolve(CachingAllocator& memory, const Problem& p, const PackTap& pack_ta
   const std::int64_t columns = kernels<float>().columns, panels = (p.out() + columns - 1) / columns;
   const std::int64_t block = std::min(kMostBlock, kBlockRows / planes);  // a multiple of every kernel's rows
   const std::int64_t v_step = p.in() + kPad;
-  const std::int64_t most = std::max(block, kSliceBytes / (planes * 4 * v_step) / block * block);
+  const int workers = threads();
+  const std::int64_t bytes =
+      p.in() <= kFewChannels ? std::min(kSliceBytes, workers * kThreadBytes) : kSliceBytes;
+  const std::int64_t most = std::max(block, bytes / (planes * 4 * v_step) / block * block);
   const std::int64_t slice = std::min(pieces.count(), most), v_plane = slice * v_step + kPad;
   const std::int64_t chunk = std::max<std::int64_t>(1, kChunk / columns);  // in panels
   const std::int64_t chunks = (panels + chunk - 1) / chunk;
@@ -101,7 +107,6 @@ void convolve(CachingAllocator& memory, const Problem& p, const PackTap& pack_ta
   const std::int64_t blocks = (slice + block - 1) / block;
   // Blocks of pieces are dealt to `groups` tasks a chunk.
   const std::int64_t groups = own_weights ? 1 : std::clamp<std::int64_t>(32 / chunks, 1, blocks);
-  const int workers = threads();
 
   const std::int64_t taps_size = scheme.taps_h * scheme.taps_w * kWeightRows * columns;
   const std::int64_t u_size = planes * u_plane, m_size = planes * m_plane;
