@@ -33,14 +33,13 @@ void declare(CLI::App& app, const Option& option) {
     if constexpr (std::is_same_v<T, bool>) {
       return app.add_flag(option.name, *target, option.help);
     } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
-      // without "extra" arguments CLI11 leaves names like [a,b] alone
-      return app.add_option(option.name, *target, option.help)->expected(1, 1 << 20)->allow_extra_args(false);
+      return app.add_option(option.name, *target, option.help)->expected(1, 1 << 20);
     } else {
       return app.add_option(option.name, *target, option.help);
     }
   };
   CLI::Option* added = std::visit(add, option.target);
-  if (!option.value.empty()) added->type_name(option.value);
+  if (!std::holds_alternative<bool*>(option.target)) added->type_name(option.value);
   if (option.required) added->required();
 }
 
@@ -58,6 +57,22 @@ std::string describe_extra(const CLI::App& app, const std::vector<std::string>& 
   if (option == extras.end()) return text("unexpected argument '", extras.empty() ? "" : extras.front(), "'");
   const std::string word = option->substr(0, option->find('='));
   return text("unknown option '", word, "'", suggestion(word, names));
+}
+
+// CLI11 would split an argument like [a,b] into two where several are allowed; paths must come through as
+// given.
+constexpr char kShield = '\x01';
+
+std::string shielded(const std::string& word) { return word.starts_with('[') ? kShield + word : word; }
+
+void remove_shield(std::string& word) {
+  if (word.starts_with(kShield)) word.erase(0, 1);
+}
+
+void remove_shields(const Option& option) {
+  if (const auto* word = std::get_if<std::string*>(&option.target)) remove_shield(**word);
+  if (const auto* words = std::get_if<std::vector<std::string>*>(&option.target))
+    std::for_each((*words)->begin(), (*words)->end(), remove_shield);
 }
 
 void check_value(const Option& option) {
@@ -80,6 +95,9 @@ void check_value(const Option& option) {
 
 std::string suggestion(const std::string& word, const std::vector<std::string>& candidates) {
   if (candidates.empty() || word.size() > 64) return "";
+  if (word.size() > 3)
+    for (const std::string& candidate : candidates)
+      if (candidate.starts_with(word)) return text("; did you mean '", candidate, "'?");
   const auto nearest = std::min_element(
       candidates.begin(), candidates.end(),
       [&](const std::string& a, const std::string& b) { return edits(word, a) < edits(word, b); });
@@ -102,7 +120,9 @@ std::optional<Common> parse_arguments(const Command& command, const std::vector<
     if (option.name[0] == '-') names.push_back(long_name(option.name));
 
   try {
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 wants them reversed
+    std::vector<std::string> words(arguments.size());  // CLI11 wants them reversed
+    std::transform(arguments.begin(), arguments.end(), words.rbegin(), shielded);
+    app.parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
     return std::nullopt;
@@ -113,6 +133,7 @@ std::optional<Common> parse_arguments(const Command& command, const std::vector<
   }
   for (const Option& option : options) {
     if (!was_given(app, option.name)) continue;
+    remove_shields(option);
     try {
       check_value(option);
     } catch (const UsageError& error) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <iostream>
 
@@ -14,7 +13,8 @@
 namespace om {
 namespace {
 
-volatile std::sig_atomic_t interrupt_flag = 0;
+std::atomic<bool> interrupt_flag = false;
+static_assert(std::atomic<bool>::is_always_lock_free);  // a signal handler sets it
 
 std::string on_one_line(std::string_view message) {
   std::string line(message);
@@ -34,6 +34,14 @@ void complain(std::string_view message) { std::cerr << "onemodel: " + on_one_lin
 
 void note(std::string_view message) { std::cerr << on_one_line(message) + "\n"; }
 
+void Pace::step() {
+  ++done_;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_ < std::chrono::seconds(5)) return;
+  last_ = now;
+  note(text(done_, "/", total_));
+}
+
 void make_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
@@ -52,12 +60,12 @@ void expect_writable(const std::filesystem::path& file) {
 
 void catch_interrupts() {
   struct sigaction action = {};
-  action.sa_handler = [](int) { interrupt_flag = 1; };
+  action.sa_handler = [](int) { interrupt_flag = true; };
   action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
   ::sigaction(SIGINT, &action, nullptr);
 }
 
-bool interrupted() { return interrupt_flag != 0; }
+const std::atomic<bool>& interrupted() { return interrupt_flag; }
 
 void stop_if_interrupted() {
   if (interrupted()) throw Interrupted{};

@@ -1,6 +1,8 @@
 // What the commands share: the start of a command, lines on stderr, output folders, interruption.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -19,18 +21,31 @@ void complain(std::string_view message);
 /// A note for people on stderr, without the program's name.
 void note(std::string_view message);
 
+/// Says on stderr how far a long command is, at most every few seconds.
+class Pace {
+ public:
+  explicit Pace(std::size_t total) : total_(total) {}
+  void step();
+
+ private:
+  std::size_t done_ = 0, total_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
 /// Makes the folder and its parents. Error `FOLDER: reason` where that fails or something else stands there.
 void make_folder(const std::filesystem::path& folder);
 
 /// Error where no file can be written in the folder that `file` is to stand in; better said before the work.
 void expect_writable(const std::filesystem::path& file);
 
-/// Thrown by stop_if_interrupted; main ends with code 130.
-struct Interrupted {};
+/// SIGINT came; main ends with code 130 and the line that goes on.
+struct Interrupted {
+  std::string resume_with = "the same command again";
+};
 
 /// From now on the first SIGINT only raises a flag; a second one ends the program.
 void catch_interrupts();
-bool interrupted();
+const std::atomic<bool>& interrupted();
 /// Throws Interrupted once SIGINT came.
 void stop_if_interrupted();
 

@@ -31,6 +31,7 @@ int encode(const EncodeOptions& options, const Common& common) {
   std::vector<Tensor> latents;             // per image
   std::vector<std::vector<Tensor>> noise;  // per map, per image
   ImageInputs inputs(options.images);
+  Pace pace(inputs.files().size());
   std::int64_t count = 0;
   while (const auto item = inputs.next()) {
     const Image image = resize_bilinear(item->image, static_cast<int>(size), static_cast<int>(size));
@@ -39,6 +40,7 @@ int encode(const EncodeOptions& options, const Common& common) {
     noise.resize(code.noise.size());
     for (std::size_t i = 0; i < code.noise.size(); ++i) noise[i].push_back(code.noise[i]);
     ++count;
+    pace.step();
   }
   if (count == 0) return inputs.exit_code();
 

@@ -156,7 +156,8 @@ int generate(const GenerateOptions& options, const Common& common) {
   const Tensor average = options.truncation ? average_of(*decoder, backend) : Tensor();
 
   std::vector<Tensor> used, images;
-  for (std::int64_t n = 0; n < latents.count(); ++n) {
+  Pace pace(static_cast<std::size_t>(latents.count()));
+  for (std::int64_t n = 0; n < latents.count(); ++n, pace.step()) {
     stop_if_interrupted();
     Tensor w = latents.z.defined() ? decoder->map(slice(latents.z, 0, n, 1)) : slice(latents.wplus, 0, n, 1);
     if (options.truncation) w = truncate(w, average, *options.truncation);

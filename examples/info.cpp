@@ -36,15 +36,15 @@ bool holds_network(const Checkpoint& checkpoint) {
 }
 
 int print_info(const std::string& file, bool list, const Common& common) {
+  Backend& backend = start(common);
   const Checkpoint checkpoint = read_checkpoint(file);
+  Model model;
+  if (holds_network(checkpoint)) model = load_model(checkpoint, backend);
+
   std::cout << "file      " << file << "\nformat    " << checkpoint.format << "\n";
-  if (holds_network(checkpoint)) {
-    const Model model = load_model(checkpoint, start(common));
-    for (const std::string& line : model.found) std::cout << "network   " << line << "\n";
-    for (const std::string& line : model.left) std::cout << "besides   " << line << "\n";
-  } else {
-    std::cout << "network   none that is known\n";
-  }
+  for (const std::string& line : model.found) std::cout << "network   " << line << "\n";
+  for (const std::string& line : model.left) std::cout << "besides   " << line << "\n";
+  if (model.found.empty()) std::cout << "network   none that is known\n";
   for (const auto& [type, total] : totals_of(checkpoint))
     std::cout << "tensors   " << total.tensors << " of " << type << ": " << total.elements << " elements, "
               << total.bytes << " bytes\n";

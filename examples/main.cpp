@@ -48,8 +48,8 @@ int guarded_run(const std::vector<std::string>& words) {
     std::cout.flush();
     if (!std::cout) fail("standard output: cannot write");
     return code;
-  } catch (const Interrupted&) {
-    complain("interrupted; the same command starts again");
+  } catch (const Interrupted& stop) {
+    complain(text("interrupted; to go on: ", stop.resume_with));
     return kInterrupted;
   } catch (const UsageError& error) {
     complain(error.what());

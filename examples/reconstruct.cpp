@@ -96,11 +96,13 @@ int reconstruct_images(const ReconstructOptions& options, const Common& common) 
   ImageInputs inputs(options.images);
   OutputNames output_name(options.out, inputs.files());
   const std::filesystem::path sheet = output_name("contact-sheet");
+  Pace pace(inputs.files().size());
   while (const auto item = inputs.next()) {
     const Image input = resize_bilinear(item->image, side, side);
     const FloatImage result = reconstruct(*model, input, backend);
     const Image output = to_image(result);
     write_png(output_name(std::filesystem::path(item->file).stem().string()), output);
+    pace.step();
     scores.push_back(score(item->file, input, result));
     if (sheet_inputs.size() == kMaxSheetImages) continue;
     sheet_inputs.push_back(input);

@@ -1,6 +1,139 @@
+// onemodel train: an encoder for a frozen generator, from a folder of images.
+//
+// The settings are TrainConfig's defaults, over them those of --config, over them the command line's.
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+#include <iostream>
+#include <memory>
+
 #include "examples/common.h"
+#include "tensor/error.h"
+#include "train/config.h"
+#include "train/progress.h"
+#include "train/trainer.h"
+
 namespace om {
-Command train_command() {
-  return {"train", "", {}, [](const Common&) { return 0; }};
+namespace {
+
+struct TrainCommand {
+  TrainConfig config;
+  std::string out, config_file;
+  bool resume = false;
+};
+
+/// The settings' keys among the options given: --encoder-width is encoder_width.
+std::vector<std::string> given_keys(const Common& common) {
+  std::vector<std::string> keys;
+  for (std::string name : common.given) {
+    std::replace(name.begin(), name.end(), '-', '_');
+    const auto known = [&](const ConfigKey& key) { return key.name == name; };
+    if (std::any_of(config_keys().begin(), config_keys().end(), known)) keys.push_back(name);
+  }
+  return keys;
 }
+
+/// What check() says of a configuration, or nothing.
+std::optional<std::string> complaint_about(const TrainConfig& config) {
+  try {
+    check(config);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return std::nullopt;
+}
+
+/// Lays the file's settings under the command line's; returns the file's keys. InputError where a value of
+/// the file is wrong.
+std::vector<std::string> apply_file(TrainConfig& config, const std::string& file,
+                                    const std::vector<std::string>& given) {
+  TrainConfig merged;
+  const std::vector<std::string> keys = apply_json_file(merged, file);
+  overlay(merged, config, given);
+  // the file is at fault for what the command line alone would not be told
+  const auto complaint = complaint_about(merged);
+  if (complaint && complaint != complaint_about(config)) fail<InputError>(file, ": ", *complaint);
+  config = merged;
+  return keys;
+}
+
+/// As a shell takes it for one word.
+std::string quoted(const std::string& word) {
+  const auto plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || std::strchr("/._-+=:,@", c);
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+std::string resume_line(const TrainCommand& command, const Common& common) {
+  std::string line = "onemodel train --out " + quoted(command.out) + " --resume";
+  if (common.backend != "cpu") line += " --backend " + common.backend;
+  if (common.threads > 0) line += text(" --threads ", common.threads);
+  return line;
+}
+
+int train_encoder(const TrainCommand& command, const Common& common) {
+  TrainConfig config = command.config;
+  config.seed = common.seed;
+  TrainOptions options;
+  options.given = given_keys(common);
+  if (!command.config_file.empty()) {
+    const std::vector<std::string> keys = apply_file(config, command.config_file, options.given);
+    options.given.insert(options.given.end(), keys.begin(), keys.end());
+  }
+  Backend& backend = start(common);
+
+  Progress progress;
+  options.out = command.out;
+  options.resume = command.resume;
+  options.stop = &interrupted();
+  options.log = [&](const std::string& line) { progress.line(line); };
+  options.after_step = [&](const StepReport& step) { progress.report(step); };
+  catch_interrupts();
+  const TrainResult result = train(config, options, backend);
+  if (result.unreadable > 0) progress.line(text("skipped ", result.unreadable, " unreadable images"));
+  if (result.interrupted) throw Interrupted{resume_line(command, common)};
+  std::cout << result.model << "\n";
+  return kDone;
+}
+
+}  // namespace
+
+Command train_command() {
+  auto c = std::make_shared<TrainCommand>();
+  TrainConfig& s = c->config;
+  return {
+      "train",
+      "Train an encoder for a generator on a folder of images",
+      {{"--generator", "FILE", &s.generator, "Checkpoint with the generator, PyTorch's or ours"},
+       {"--images", "DIR", &s.images, "Folder of PNG and JPEG files to train on"},
+       {"--val", "DIR", &s.val, "Folder to measure on"},
+       {"--out", "RUN", &c->out, "Folder of the run: settings, metrics, checkpoints, model", kRequired},
+       {"--config", "FILE", &c->config_file,
+        "JSON file with settings named as these options, with _ for -; options win"},
+       {"--resume", "", &c->resume, "Go on with the run in RUN"},
+       {"--iterations", "N", &s.iterations, "Steps; the rate's cosine spans them (default 100000)"},
+       {"--batch", "B", &s.batch, "Images in a step (default 4)"},
+       {"--lr", "RATE", &s.lr, "Rate of the first step (default 1e-4)"},
+       {"--lr-min", "RATE", &s.lr_min, "Rate of the last step (default 1e-8)"},
+       {"--lr-noise-heads", "RATE", &s.lr_noise_heads, "First rate of the noise heads (default: --lr)"},
+       {"--beta1", "X", &s.beta1, "Adam's (default 0.5)"},
+       {"--beta2", "X", &s.beta2, "Adam's (default 0.999)"},
+       {"--eps", "X", &s.eps, "Adam's (default 1e-8)"},
+       {"--weight-decay", "X", &s.weight_decay, "Added to the gradient after clipping (default 1e-4)"},
+       {"--clip-norm", "X", &s.clip_norm, "Largest norm of a group's gradients; 0: any (default 1)"},
+       {"--encoder-width", "F", &s.encoder_width, "Encoder's channels over the generator's (default 1)"},
+       {"--latent", "wplus|z", &s.latent, "What the encoder predicts (default wplus)", false, {"wplus", "z"}},
+       {"--lpips", "BACKBONE", &s.lpips, "torchvision's weights of VGG16, AlexNet or SqueezeNet"},
+       {"--lpips-heads", "HEADS", &s.lpips_heads, "The lpips package's weights for it"},
+       {"--checkpoint-every", "K", &s.checkpoint_every, "Steps (default 1000)"},
+       {"--keep-checkpoints", "K", &s.keep_checkpoints, "Only the newest; 0: all (default 0)"},
+       {"--sample-every", "K", &s.sample_every, "Steps; 0: no sample sheets (default 1000)"},
+       {"--log-every", "K", &s.log_every, "Steps for a line of metrics.jsonl (default 1)"}},
+      [c](const Common& common) { return train_encoder(*c, common); }};
+}
+
 }  // namespace om

@@ -1,0 +1,114 @@
+#include "tests/examples/program.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstring>
+#include <sstream>
+#include <stdexcept>
+
+extern char** environ;
+
+namespace om::test {
+namespace {
+
+class Pipe {
+ public:
+  Pipe() {
+    if (::pipe2(ends_.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+  }
+  ~Pipe() {
+    close_end(0);
+    close_end(1);
+  }
+  int reading() const { return ends_[0]; }
+  int writing() const { return ends_[1]; }
+  void close_end(int end) {
+    if (ends_[end] >= 0) ::close(ends_[end]);
+    ends_[end] = -1;
+  }
+
+ private:
+  std::array<int, 2> ends_{-1, -1};
+};
+
+/// Reads both pipes to their ends.
+void read_all(Pipe& out, Pipe& err, ProgramRun& run, pid_t child, const std::string& interrupt_at) {
+  std::array<pollfd, 2> polled{{{out.reading(), POLLIN, 0}, {err.reading(), POLLIN, 0}}};
+  bool waiting = !interrupt_at.empty();
+  while (polled[0].fd >= 0 || polled[1].fd >= 0) {
+    if (::poll(polled.data(), polled.size(), -1) < 0) continue;
+    for (std::size_t i = 0; i < polled.size(); ++i) {
+      if (polled[i].revents == 0) continue;
+      std::array<char, 4096> buffer;
+      const ssize_t count = ::read(polled[i].fd, buffer.data(), buffer.size());
+      if (count <= 0) {
+        polled[i].fd = -1;
+        continue;
+      }
+      (i == 0 ? run.out : run.err).append(buffer.data(), static_cast<std::size_t>(count));
+      if (waiting && run.err.find(interrupt_at) != std::string::npos) {
+        ::kill(child, SIGINT);
+        waiting = false;
+      }
+    }
+  }
+}
+
+ProgramRun spawn(const std::string& program, std::vector<std::string> arguments,
+                 const std::string& interrupt_at) {
+  Pipe out, err;
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, out.writing(), 1);
+  posix_spawn_file_actions_adddup2(&actions, err.writing(), 2);
+  std::vector<char*> words;
+  for (std::string& argument : arguments) words.push_back(argument.data());
+  words.push_back(nullptr);
+  pid_t child = 0;
+  const int error = ::posix_spawn(&child, program.c_str(), &actions, nullptr, words.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) throw std::runtime_error(program + ": " + std::strerror(error));
+  out.close_end(1);
+  err.close_end(1);
+  ProgramRun run;
+  read_all(out, err, run, child, interrupt_at);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  run.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return run;
+}
+
+std::vector<std::string> joined(std::vector<std::string> words, const std::vector<std::string>& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+}  // namespace
+
+std::vector<std::string> ProgramRun::complaints() const {
+  std::vector<std::string> lines;
+  std::istringstream in(err);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+ProgramRun onemodel(const std::vector<std::string>& arguments) {
+  return spawn(ONEMODEL_PROGRAM, joined({ONEMODEL_PROGRAM}, arguments), "");
+}
+
+ProgramRun onemodel_in_shell(const std::string& script, const std::vector<std::string>& arguments) {
+  return spawn("/bin/sh", joined({"/bin/sh", "-c", script, ONEMODEL_PROGRAM}, arguments), "");
+}
+
+ProgramRun onemodel_interrupted(const std::vector<std::string>& arguments, const std::string& text) {
+  return spawn(ONEMODEL_PROGRAM, joined({ONEMODEL_PROGRAM}, arguments), text);
+}
+
+}  // namespace om::test

@@ -1,0 +1,143 @@
+// onemodel train: the run's folder, settings from options and files, stopping and going on.
+#include <fstream>
+
+#include "tests/examples/fixture.h"
+#include "tests/examples/program.h"
+
+namespace om::test {
+namespace {
+
+using Words = std::vector<std::string>;
+
+class TrainTest : public ProgramTest {
+ protected:
+  static Words command(const std::string& out, const Words& more) {
+    Words words = {"train",    "--generator",  path("generator.safetensors"),
+                   "--images", path("photos"), "--out",
+                   path(out),  "--batch",      "2",
+                   "--lr",     "1e-3",         "--encoder-width",
+                   "0.5"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+  static ProgramRun train(const std::string& out, const Words& more) { return onemodel(command(out, more)); }
+  static std::string write(const std::string& name, const std::string& text) {
+    std::ofstream(path(name)) << text;
+    return path(name);
+  }
+  static void expect_error(int code, const ProgramRun& run, const std::string& reason) {
+    EXPECT_EQ(run.exit_code, code) << run.err;
+    EXPECT_EQ(run.complaints().size(), 1U) << run.err;
+    EXPECT_TRUE(run.err.starts_with("onemodel: ")) << run.err;
+    EXPECT_NE(run.err.find(reason), std::string::npos) << run.err << "expected: " << reason;
+    EXPECT_EQ(run.out, "");
+  }
+};
+
+TEST_F(TrainTest, LeavesARunThatReconstructs) {
+  const ProgramRun run =
+      train("run", {"--iterations", "5", "--checkpoint-every", "2", "--val", path("mixed")});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.out, path("run/model.safetensors") + "\n");
+  EXPECT_NE(run.err.find(path("mixed/broken.png") + ": "), std::string::npos);
+  EXPECT_NE(content(path("run/config.json")).find("\"encoder_width\": 0.5"), std::string::npos);
+  EXPECT_NE(content(path("run/metrics.jsonl")).find("\"iteration\": 5"), std::string::npos);
+  EXPECT_EQ(folder_content(path("run/checkpoints")).size(), 3U);
+  const ProgramRun after = onemodel({"reconstruct", "--model", path("run/model.safetensors"), path("photos"),
+                                     "--out", path("reconstructed")});
+  EXPECT_EQ(after.exit_code, 0) << after.err;
+  EXPECT_EQ(onemodel({"info", path("run/model.safetensors")}).exit_code, 0);
+  const ProgramRun checkpoint = onemodel({"info", path("run/checkpoints/000004.safetensors")});
+  EXPECT_EQ(checkpoint.exit_code, 0) << checkpoint.err;
+
+  expect_error(2, train("run", {"--iterations", "5"}), "--resume");
+  expect_error(2, train("run", {"--iterations", "6", "--resume"}), "iterations");
+  EXPECT_EQ(onemodel({"train", "--out", path("run"), "--resume"}).exit_code, 0);
+}
+
+TEST_F(TrainTest, RepeatsToTheByte) {
+  std::map<std::string, std::string> expected;
+  for (const char* threads : {"1", "2"}) {
+    const std::string out = std::string("threads-") + threads;
+    ASSERT_EQ(train(out, {"--iterations", "6", "--threads", threads, "--seed", "3"}).exit_code, 0);
+    const auto files = folder_content(path(out));
+    if (expected.empty()) expected = files;
+    for (const char* name : {"model.safetensors", "metrics.jsonl"})
+      EXPECT_EQ(files.at(name), expected.at(name));
+  }
+  ASSERT_EQ(train("other-seed", {"--iterations", "6"}).exit_code, 0);
+  EXPECT_NE(content(path("other-seed/model.safetensors")), expected.at("model.safetensors"));
+}
+
+TEST_F(TrainTest, InterruptedRunGoesOn) {
+  const Words settings = {"--iterations", "200", "--val", path("photos"), "--threads", "1"};
+  const ProgramRun stopped = onemodel_interrupted(command("it's stopped", settings), "validation");
+  ASSERT_EQ(stopped.exit_code, 130) << stopped.err;
+  EXPECT_FALSE(std::filesystem::exists(path("it's stopped/model.safetensors")));
+  const std::string last = stopped.complaints().back();
+  const std::size_t at = last.find("onemodel train --out ");
+  ASSERT_NE(at, std::string::npos) << last;
+  EXPECT_NE(last.find(" --resume"), std::string::npos);
+
+  const ProgramRun resumed =
+      onemodel_in_shell("\"$0\"" + last.substr(at + std::string("onemodel").size()), {});
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+  ASSERT_EQ(train("left-alone", settings).exit_code, 0);
+  for (const std::string name : {"model.safetensors", "metrics.jsonl"})
+    EXPECT_EQ(content(path("it's stopped/" + name)), content(path("left-alone/" + name))) << name;
+}
+
+TEST_F(TrainTest, OptionsWinOverTheFile) {
+  const std::string file = write(
+      "settings.json", "{\"iterations\": 7, \"lr\": 0.5, \"latent\": \"z\", \"seed\": 9, \"images\": \"" +
+                           path("photos") + "\"}");
+  const ProgramRun run = onemodel({"train", "--config", file, "--generator", path("generator.safetensors"),
+                                   "--out", path("from-file"), "--iterations", "1", "--lr", "0.25"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const std::string resolved = content(path("from-file/config.json"));
+  for (const char* line :
+       {"\"iterations\": 1,", "\"lr\": 0.25,", "\"latent\": \"z\"", "\"seed\": 9", "\"batch\": 4"})
+    EXPECT_NE(resolved.find(line), std::string::npos) << line << "\n" << resolved;
+}
+
+TEST_F(TrainTest, Errors) {
+  const auto with_file = [&](const std::string& json) {
+    return train("unused", {"--iterations", "1", "--config", write("wrong.json", json)});
+  };
+  expect_error(3, with_file("{\"itertions\": 3}"), "unknown key 'itertions'; did you mean 'iterations'?");
+  expect_error(3, with_file("{\"iterations\": \"many\"}"), "wrong.json: 'iterations' expects a number");
+  expect_error(3, with_file("{\"beta1\": 2}"), "wrong.json: 'beta1' must lie between");
+  expect_error(3, with_file("[1, 2"), "wrong.json: ");
+  expect_error(3, train("unused", {"--config", path("missing.json")}), "missing.json: ");
+  expect_error(2, train("unused", {"--weight-decay", "-1"}), "weight_decay");
+  expect_error(2, train("unused", {"--itertions", "1"}),
+               "unknown option '--itertions'; did you mean '--iterations'?");
+  expect_error(2, train("unused", {"--latent", "w"}), "--latent");
+  expect_error(2, train("unused", {"--lpips", path("text.txt")}), "lpips_heads");
+  expect_error(2, onemodel({"train", "--images", path("photos"), "--out", path("unused")}), "generator");
+  expect_error(2, onemodel({"train", "--generator", path("bare.safetensors"), "--out", path("unused")}),
+               "images");
+  const auto on = [&](const std::string& generator, const std::string& images, const std::string& out) {
+    return onemodel({"train", "--generator", path(generator), "--images", path(images), "--out", path(out),
+                     "--iterations", "1", "--encoder-width", "0.5"});
+  };
+  expect_error(3, on("missing", "photos", "unused"), path("missing") + ": ");
+  expect_error(3, on("text.txt", "photos", "unused"), path("text.txt") + ": ");
+  expect_error(3, on("bare.safetensors", "missing", "unused"), path("missing") + ": ");
+  expect_error(3, on("bare.safetensors", "empty", "unused"), path("empty") + ": ");
+  EXPECT_EQ(on("bare.safetensors", "broken", "unused").exit_code, 3);
+  expect_error(1, on("bare.safetensors", "photos", "text.txt/run"), "text.txt/run");
+}
+
+TEST_F(TrainTest, LossThatIsNotFinite) {
+  SafeTensors generator = read_safetensors(path("generator.safetensors"));
+  generator.tensors.at("to_rgb1.bias") = make_file_tensor({1, 3, 1, 1}, std::vector<float>(3, 1e30F));
+  write_safetensors(path("wild.safetensors"), generator);
+  const ProgramRun run =
+      onemodel({"train", "--generator", path("wild.safetensors"), "--images", path("photos"), "--out",
+                path("wild"), "--iterations", "3", "--encoder-width", "0.5"});
+  expect_error(1, run, "not finite");
+}
+
+}  // namespace
+}  // namespace om::test
