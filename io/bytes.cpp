@@ -110,10 +110,17 @@ void ByteSource::check_range(std::uint64_t offset, std::uint64_t length) const {
   }
 }
 
-std::shared_ptr<const ByteSource> open_source(const std::string& path) {
+std::shared_ptr<const ByteSource> open_source(const std::string& path_given) {
   // Non-blocking, so that a named pipe is refused below instead of waited for.
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) fail<InputError>(path, ": cannot open: ", std::strerror(errno));
+  const int descriptor = ::open(path_given.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const int error = errno;
+  std::string path = path_given;  // as errors name it: on one line
+  for (char& c : path)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  // A shortage of our own says nothing about the file.
+  if (descriptor < 0 && (error == EMFILE || error == ENFILE || error == ENOMEM))
+    fail(path, ": cannot open: ", std::strerror(error));
+  if (descriptor < 0) fail<InputError>(path, ": cannot open: ", std::strerror(error));
   struct stat info {};
   const bool known = ::fstat(descriptor, &info) == 0;
   if (!known || !S_ISREG(info.st_mode)) {

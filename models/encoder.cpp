@@ -55,8 +55,8 @@ ResnetBlock::ResnetBlock(const Placement& place, std::int64_t in, std::int64_t o
 }
 
 Tensor ResnetBlock::operator()(const Tensor& x) const {
-  const Tensor y = bn2_(conv2_(relu(bn1_(conv1_(x)))));
-  return relu(y + (shortcut_ ? (*shortcut_bn_)((*shortcut_)(x)) : x));
+  const Tensor shortcut = shortcut_ ? (*shortcut_bn_)((*shortcut_)(x)) : x;
+  return bn2_(conv2_(bn1_(conv1_(x), {.slope = 0})), {.slope = 0, .residual = shortcut});
 }
 
 Encoder::Encoder(const EncoderConfig& config, const Placement& place)

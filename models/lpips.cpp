@@ -130,8 +130,8 @@ Lpips::Fire::Fire(const Placement& place, const FileShapes& shapes, const std::s
 }
 
 Tensor Lpips::Fire::operator()(const Tensor& x) const {
-  const Tensor squeezed = relu((*squeeze_)(x));
-  return relu(concat({(*expand1x1_)(squeezed), (*expand3x3_)(squeezed)}, 3));
+  const Tensor squeezed = (*squeeze_)(x, 0);
+  return concat({(*expand1x1_)(squeezed, 0), (*expand3x3_)(squeezed, 0)}, 3);
 }
 
 Lpips::Backbone::Backbone(const std::string& net_name, const FileShapes& shapes, const Placement& place) {
@@ -157,7 +157,7 @@ std::vector<Tensor> Lpips::Backbone::operator()(const Tensor& image) const {
   Tensor x = image;
   for (const Step& step : steps_) {
     switch (step.kind) {
-      case Step::Kind::conv_relu: x = relu((*step.conv)(x)); break;
+      case Step::Kind::conv_relu: x = (*step.conv)(x, 0); break;
       case Step::Kind::fire: x = (*step.fire)(x); break;
       case Step::Kind::pool: x = max_pool2d(x, step.pool); break;
     }

@@ -10,9 +10,16 @@ class BatchNorm : public Module {
  public:
   BatchNorm(const Placement& place, std::int64_t channels, double eps = 1e-5, double momentum = 0.1);
 
+  /// What follows the normalisation in the same pass: + residual, then a leaky relu (slope 0: relu, 1: none).
+  struct Then {
+    double slope = 1;
+    Tensor residual = {};
+  };
+
   /// x [N, H, W, C]. In train mode also updates running_mean and running_var (with the unbiased variance):
   /// running = (1 - momentum) running + momentum batch, and counts num_batches_tracked.
-  Tensor operator()(const Tensor& x) const;
+  Tensor operator()(const Tensor& x, const Then& then) const;
+  Tensor operator()(const Tensor& x) const { return (*this)(x, Then{}); }
 
  private:
   double eps_, momentum_;

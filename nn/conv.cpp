@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "autograd/fused.h"
+
 namespace om {
 
 Conv::Conv(const Placement& place, const ConvShape& s, bool bias)
@@ -10,9 +12,9 @@ Conv::Conv(const Placement& place, const ConvShape& s, bool bias)
   if (bias) bias_ = parameter("bias", place.zeros({s.out}));
 }
 
-Tensor Conv::operator()(const Tensor& x) const {
+Tensor Conv::operator()(const Tensor& x, double slope) const {
   const Tensor y = conv2d(x, weight_, options_);
-  return bias_.defined() ? y + bias_ : y;
+  return bias_.defined() || slope != 1 ? channel_activation(y, {.bias = bias_, .slope = slope}) : y;
 }
 
 EqualConv::EqualConv(const Placement& place, const ConvShape& s, bool bias)
@@ -24,7 +26,7 @@ EqualConv::EqualConv(const Placement& place, const ConvShape& s, bool bias)
 
 Tensor EqualConv::operator()(const Tensor& x) const {
   const Tensor y = conv2d(x, weight_ * scale_, options_);
-  return bias_.defined() ? y + bias_ : y;
+  return bias_.defined() ? channel_activation(y, {.bias = bias_}) : y;
 }
 
 }  // namespace om

@@ -14,8 +14,8 @@ struct ConvShape {
 class Conv : public Module {
  public:
   Conv(const Placement& place, const ConvShape& shape, bool bias);
-  /// x [N, H, W, I] -> [N, OH, OW, O].
-  Tensor operator()(const Tensor& x) const;
+  /// x [N, H, W, I] -> [N, OH, OW, O], then a leaky relu of that slope (0: relu, 1: none).
+  Tensor operator()(const Tensor& x, double slope = 1) const;
 
  private:
   Conv2d options_;

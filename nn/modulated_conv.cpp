@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "autograd/fused.h"
 #include "autograd/ops.h"
 #include "nn/resample.h"
 
@@ -32,7 +33,7 @@ ModulatedConv::ModulatedConv(const Placement& place, const Options& o)
   child("modulation", modulation_);
 }
 
-Tensor ModulatedConv::operator()(const Tensor& x, const Tensor& w) const {
+ModulatedConv::Result ModulatedConv::operator()(const Tensor& x, const Tensor& w) const {
   const bool up = options_.kind == Kind::up;
   const Tensor style = modulation_(w);  // [N, in]
   const Tensor scaled = x * per_channel(options_.demodulate ? style : style * scale_);
@@ -40,12 +41,12 @@ Tensor ModulatedConv::operator()(const Tensor& x, const Tensor& w) const {
                                     2 * x.size(2) + options_.kernel - 2, Conv2d::same(2, 0))
                 : conv2d(scaled, weight_, Conv2d::same(1, options_.kernel / 2));
   if (up) y = blur(y, filter_, 1, 1);
-  if (!options_.demodulate) return y;
+  if (!options_.demodulate) return {y, {}};
 
   const Tensor energy = sum(square(weight_), {1, 2});  // q, [out, 1, 1, in] or [in, 1, 1, out]
   const Tensor q = reshape(energy, {energy.size(0), energy.size(3)});
   const Tensor norm = matmul(square(style), q, false, !up);  // [N, out]
-  return y * per_channel(rsqrt(norm * (scale_ * scale_) + 1e-8) * scale_);
+  return {y, per_channel(rsqrt(norm * (scale_ * scale_) + 1e-8) * scale_)};
 }
 
 StyledConv::StyledConv(const Placement& place, const ModulatedConv::Options& options)
@@ -58,9 +59,13 @@ StyledConv::StyledConv(const Placement& place, const ModulatedConv::Options& opt
 }
 
 Tensor StyledConv::operator()(const Tensor& x, const Tensor& w, const Tensor& noise) const {
-  Tensor y = conv_(x, w);
-  if (noise.defined()) y = y + noise * noise_.value;
-  return leaky_relu(y + activate_.value, 0.2) * std::numbers::sqrt2;
+  const ModulatedConv::Result y = conv_(x, w);
+  return channel_activation(y.unscaled, {.scale = y.demodulation,
+                                         .bias = activate_.value,
+                                         .noise = noise,
+                                         .strength = noise_.value,
+                                         .slope = 0.2,
+                                         .gain = std::numbers::sqrt2});
 }
 
 ToRgb::Upsample::Upsample(const Placement& place)
@@ -77,8 +82,8 @@ ToRgb::ToRgb(const Placement& place, std::int64_t in, std::int64_t style, bool u
 }
 
 Tensor ToRgb::operator()(const Tensor& x, const Tensor& w, const Tensor& previous) const {
-  const Tensor image = conv_(x, w) + bias_;
-  return previous.defined() ? image + upsample2(previous, upsample_->kernel) : image;
+  const Tensor skip = previous.defined() ? upsample2(previous, upsample_->kernel) : Tensor();
+  return channel_activation(conv_(x, w).unscaled, {.bias = bias_, .residual = skip});
 }
 
 }  // namespace om

@@ -23,9 +23,13 @@ class ModulatedConv : public Module {
 
   ModulatedConv(const Placement& place, const Options& options);
 
-  /// x [N, H, W, in], w [N, style] -> [N, H, W, out], or [N, 2H, 2W, out] when upsampling: a transposed
-  /// convolution of stride 2, then the FIR filter.
-  Tensor operator()(const Tensor& x, const Tensor& w) const;
+  /// The output is unscaled * demodulation; the caller multiplies in the pass that adds its bias.
+  struct Result {
+    Tensor unscaled;      ///< [N, H, W, out], or [N, 2H, 2W, out] when upsampling
+    Tensor demodulation;  ///< [N, 1, 1, out]; undefined without demodulation
+  };
+  /// x [N, H, W, in], w [N, style]. Upsampling is a transposed convolution of stride 2, then the FIR filter.
+  Result operator()(const Tensor& x, const Tensor& w) const;
 
  private:
   Options options_;

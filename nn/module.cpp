@@ -88,7 +88,8 @@ Tensor Placement::full(const Shape& shape, double value) const {
   if (budget != nullptr) {
     double wanted = 1;  // the product may not fit an integer
     for (const std::int64_t size : shape) wanted *= static_cast<double>(size);
-    if (wanted > static_cast<double>(*budget)) fail<InputError>("the shapes of its weights do not fit one another");
+    if (wanted > static_cast<double>(*budget))
+      fail<InputError>("the shapes of its weights do not fit one another");
     *budget -= shape.elements();
   }
   return Tensor::full(shape, value, dtype, backend);

@@ -5,10 +5,11 @@
 #include <memory>
 
 #include "tensor/backend.h"
+#include "tensor/fused.h"
 
 namespace om {
 
-class CpuBackend : public Backend {
+class CpuBackend : public Backend, public ChannelKernels {
  public:
   std::string_view name() const override { return "cpu"; }
   std::string description() const override;
@@ -40,6 +41,10 @@ class CpuBackend : public Backend {
   void upfirdn2d(In x, In filter, Out y, const UpFirDnParams& params) override;
   void gather(In x, In index, Out y) override;
   void scatter_add(In x, In index, Out y) override;
+
+  void channel_activation(const Activation& inputs, Out y) override;
+  void channel_activation_grad(const ActivationGradient& arguments) override;
+  void channel_moments(In x, Out mean, Out variance) override;
 };
 
 /// Throws Error where the processor is too old for this build.

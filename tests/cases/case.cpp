@@ -141,8 +141,9 @@ const std::vector<Case>& all() {
   static const std::vector<Case> table = [] {
     std::vector<Case> cases;
     std::unordered_set<std::string> names;
-    for (const auto& family : {elementwise_cases, shape_cases, reduction_cases, matmul_cases, conv_cases,
-                               filter_cases, indexing_cases, composed_cases, layer_cases, benchmark_cases})
+    for (const auto& family :
+         {elementwise_cases, shape_cases, reduction_cases, matmul_cases, conv_cases, filter_cases,
+          indexing_cases, fused_cases, composed_cases, layer_cases, benchmark_cases})
       for (Case& c : family()) {
         if (!names.insert(c.name).second) fail("cases: ", c.name, " is there twice");
         cases.push_back(std::move(c));

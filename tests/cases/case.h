@@ -87,6 +87,7 @@ std::vector<Case> matmul_cases();
 std::vector<Case> conv_cases();
 std::vector<Case> filter_cases();
 std::vector<Case> indexing_cases();
+std::vector<Case> fused_cases();
 std::vector<Case> composed_cases();
 std::vector<Case> layer_cases();  ///< names begin with "nn/"
 std::vector<Case> benchmark_cases();

@@ -46,7 +46,8 @@ Tensor styled_conv(const Inputs& in, ModulatedConv::Kind kind) {
 Tensor modulated_conv(const Inputs& in, const ModulatedConv::Options& options) {
   const ModulatedConv conv(place_of(in), options);
   use_as_parameters(conv, in, 2);
-  return conv(in[0], in[1]);
+  const ModulatedConv::Result y = conv(in[0], in[1]);
+  return y.demodulation.defined() ? y.unscaled * y.demodulation : y.unscaled;
 }
 
 }  // namespace
