@@ -77,13 +77,23 @@ Work work_of(const Case& c, const cases::Inputs& inputs, const Tensor& result) {
   return work;
 }
 
-void report(benchmark::State& state, const Work& work, const Peaks& peaks) {
-  using benchmark::Counter;
-  const auto runs = static_cast<double>(state.iterations());
+/// Seconds since it was made.
+class Clock {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+void report(benchmark::State& state, const Work& work, const Peaks& peaks, double seconds) {
+  const double each = seconds / static_cast<double>(state.iterations());
   const double ideal = std::max(work.bytes / peaks.bytes_per_second, work.flops / peaks.flops_per_second);
-  state.counters["GB/s"] = Counter(work.bytes * runs * 1e-9, Counter::kIsRate);
-  state.counters["GFLOP/s"] = Counter(work.flops * runs * 1e-9, Counter::kIsRate);
-  state.counters["of_peak"] = Counter(ideal * runs, Counter::kIsRate);
+  state.counters["GB/s"] = work.bytes * 1e-9 / each;
+  state.counters["GFLOP/s"] = work.flops * 1e-9 / each;
+  state.counters["of_peak"] = ideal / each;
 }
 
 void time_forward(benchmark::State& state, const Case& c, Backend& on, DType dtype, const Peaks& peaks) {
@@ -91,12 +101,13 @@ void time_forward(benchmark::State& state, const Case& c, Backend& on, DType dty
   const cases::Inputs inputs = cases::tensors(c, cases::draw(c, dtype), dtype, on);
   const Work work = work_of(c, inputs, c.function(inputs));
   on.synchronize();
+  const Clock clock;
   for (auto _ : state) {
     const Tensor result = c.function(inputs);
     on.synchronize();
     benchmark::DoNotOptimize(result.storage()->data());
   }
-  report(state, work, peaks);
+  report(state, work, peaks, clock.seconds());
 }
 
 void time_gradients(benchmark::State& state, const Case& c, Backend& on, DType dtype, const Peaks& peaks) {
@@ -110,12 +121,13 @@ void time_gradients(benchmark::State& state, const Case& c, Backend& on, DType d
   work.flops *= 1 + static_cast<double>(marked.size());
   work.bytes *= 1 + static_cast<double>(marked.size());
   on.synchronize();
+  const Clock clock;
   for (auto _ : state) {
     const auto gradients = grad({c.function(inputs)}, marked, {.output_gradients = {r}});
     on.synchronize();
     benchmark::DoNotOptimize(gradients.data());
   }
-  report(state, work, peaks);
+  report(state, work, peaks, clock.seconds());
 }
 
 void register_cases(Backend& on, DType dtype, const Peaks& peaks) {

@@ -98,7 +98,7 @@ void register_all() {
            {1, 512, 512}, {4, 512, 512}, {512, 512, 512}, {1024, 1024, 1024}, {4096, 512, 512}})
     for (const bool transpose_b : {false, true})
       add(text("matmul/", m, "x", n, "x", k, transpose_b ? "/bt" : ""),
-          [=](benchmark::State& state) { matmul(state, m, n, k, transpose_b); });
+          [=, m = m, n = n, k = k](benchmark::State& state) { matmul(state, m, n, k, transpose_b); });
   for (const Conv& c : convs) {
     add(text("conv2d/", c.name), [&c](benchmark::State& state) { convolve(state, c, Pass::forward); });
     add(text("conv2d_input_grad/", c.name),

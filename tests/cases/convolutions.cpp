@@ -58,6 +58,13 @@ std::vector<Geometry> geometries() {
       {"large_up", {2, 25, 23, 19}, 17, 3, 3, Conv2d::same(2, 0), kConformance},
       {"large_asymmetric", {1, 24, 22, 19}, 9, 5, 3, {2, 3, 2, 1}, kConformance},
       {"small_image", {3, 4, 4, 67}, 65, 3, 3, Conv2d::same(1, 1), kConformance},
+      // Channels and sizes at which a backend may change the algorithm (Winograd), with partial tiles.
+      {"fast", {2, 11, 13, 32}, 48, 3, 3, Conv2d::same(1, 1), kConformance},
+      {"fast_pad0", {1, 17, 19, 48}, 32, 3, 3, {}, kConformance},
+      {"fast_pad2", {1, 14, 15, 32}, 32, 3, 3, Conv2d::same(1, 2), kConformance},
+      {"fast_pad_h0_w2", {1, 16, 15, 64}, 32, 3, 3, {1, 1, 0, 2}, kConformance},
+      {"fast_stride2", {2, 35, 33, 32}, 48, 3, 3, Conv2d::same(2, 1), kConformance},
+      {"fast_stride2_pad0", {2, 36, 35, 48}, 32, 3, 3, Conv2d::same(2, 0), kConformance},
       {"large_kernel", {1, 31, 29, 3}, 21, 11, 11, Conv2d::same(4, 2), kConformance},
   };
 }
