@@ -148,7 +148,10 @@ class Backend : public MemorySource {
   virtual bool host_memory() const = 0;
 
   // --- memory (allocate and release are MemorySource's: bytes at 64-byte alignment, OutOfMemory when there
-  // is none)
+  // is none). Arrays that kernels see are aligned to 64 bytes too. A backend's destructor calls
+  // memory().close() first, since the allocator gives its blocks back through release().
+  /// `source` may be reused on return, pinned memory only after the next synchronize(). An error during
+  /// capture.
   virtual void copy_from_host(void* destination, const void* source, std::size_t bytes) = 0;
   /// Waits until every earlier kernel is done. An error during capture.
   virtual void copy_to_host(void* destination, const void* source, std::size_t bytes) = 0;
@@ -160,7 +163,8 @@ class Backend : public MemorySource {
   virtual void release_pinned(void* pointer);
 
   // --- capture. A CPU answers with nothing: begin_capture() false means that the caller just runs its
-  // function.
+  // function. Where the function throws, the caller still calls end_capture() and drops the result. Storage
+  // guards (Storage::set_guard) must be off.
   virtual bool begin_capture() { return false; }
   virtual std::unique_ptr<CapturedGraph> end_capture() { return nullptr; }
 
