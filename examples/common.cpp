@@ -37,7 +37,7 @@ void note(std::string_view message) { std::cerr << on_one_line(message) + "\n"; 
 void Pace::step() {
   ++done_;
   const auto now = std::chrono::steady_clock::now();
-  if (now - last_ < std::chrono::seconds(5)) return;
+  if (now - last_ < std::chrono::seconds(10)) return;
   last_ = now;
   note(text(done_, "/", total_));
 }
