@@ -103,7 +103,7 @@ const Net& find(const std::string& name) {
 
 std::unique_ptr<Conv> conv_of(const FileShapes& shapes, const std::string& name, std::int64_t stride,
                               std::int64_t pad, const Placement& place) {
-  const Shape& w = require_shape(shapes, "LPIPS", name + ".weight", 4);
+  const Shape w = require_shape(shapes, "LPIPS", name + ".weight", 4);
   return std::make_unique<Conv>(place, ConvShape{w[1], w[0], w[2], stride, pad}, true);
 }
 
@@ -169,7 +169,7 @@ std::vector<Tensor> Lpips::Backbone::operator()(const Tensor& image) const {
 Lpips::Heads::Heads(const FileShapes& shapes, const Placement& place) {
   for (int i = 0; shapes.contains(text("lin", i, ".model.1.weight")); ++i) {
     const std::string name = text("lin", i, ".model.1.weight");
-    const Shape& shape = require_shape(shapes, "LPIPS heads", name, 4);
+    const Shape shape = require_shape(shapes, "LPIPS heads", name, 4);
     weights.push_back(parameter(name, place.zeros({shape[0], 1, 1, shape[1]}), layouts::conv));
   }
 }

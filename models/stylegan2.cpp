@@ -7,7 +7,7 @@ namespace om {
 StyleGan2Config StyleGan2Config::from_shapes(const FileShapes& shapes) {
   const std::string model = "StyleGAN 2";
   StyleGan2Config config;
-  const Shape& first = require_shape(shapes, model, "style.1.weight", 2);
+  const Shape first = require_shape(shapes, model, "style.1.weight", 2);
   config.z_width = first[1];
   config.latent_width = first[0];
   config.mapping_layers = 0;
