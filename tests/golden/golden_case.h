@@ -53,6 +53,7 @@ void expect_close(const Case& c, const std::string& name, const Tensor& actual, 
 void run_stylegan2(const Case& c, Backend& backend);
 void run_encoder(const Case& c, Backend& backend);
 void run_training(const Case& c, Backend& backend);
+void run_ops(const Case& c, Backend& backend);
 void run_lpips(const Case& c, Backend& backend);
 
 }  // namespace om::golden

@@ -16,7 +16,8 @@ const std::map<std::string, Runner>& runners() {
   static const std::map<std::string, Runner> table = {{"stylegan2", run_stylegan2},
                                                       {"encoder", run_encoder},
                                                       {"training", run_training},
-                                                      {"lpips", run_lpips}};
+                                                      {"lpips", run_lpips},
+                                                      {"op", run_ops}};
   return table;
 }
 
