@@ -24,6 +24,7 @@ int run(const std::vector<std::string>& words) {
   const std::vector<Command> commands = {import_command(), info_command(),   generate_command(),
                                          train_command(),  encode_command(), reconstruct_command()};
   std::vector<std::string> names;
+  names.reserve(commands.size());
   for (const Command& command : commands) names.push_back(command.name);
 
   if (words.empty()) fail<UsageError>("expects a command; `onemodel --help` lists them");

@@ -48,7 +48,7 @@ std::optional<std::string> complaint_about(const TrainConfig& config) {
 std::vector<std::string> apply_file(TrainConfig& config, const std::string& file,
                                     const std::vector<std::string>& given) {
   TrainConfig merged;
-  const std::vector<std::string> keys = apply_json_file(merged, file);
+  std::vector<std::string> keys = apply_json_file(merged, file);
   overlay(merged, config, given);
   // the file is at fault for what the command line alone would not be told
   const auto complaint = complaint_about(merged);

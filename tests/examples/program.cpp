@@ -69,6 +69,7 @@ ProgramRun spawn(const std::string& program, std::vector<std::string> arguments,
   posix_spawn_file_actions_adddup2(&actions, out.writing(), 1);
   posix_spawn_file_actions_adddup2(&actions, err.writing(), 2);
   std::vector<char*> words;
+  words.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) words.push_back(argument.data());
   words.push_back(nullptr);
   pid_t child = 0;
