@@ -4,28 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
-#include <numeric>
 
+#include "io/suggest.h"
 #include "tensor/error.h"
 
 namespace om {
 namespace {
 
 constexpr std::int64_t kMaxThreads = 1024;
-
-/// Insertions, deletions and replacements from a to b (Levenshtein 1966).
-std::size_t edits(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, replaced}));
-    }
-  }
-  return row.back();
-}
 
 void declare(CLI::App& app, const Option& option) {
   const auto add = [&](auto* target) -> CLI::Option* {
@@ -92,18 +78,6 @@ void check_value(const Option& option) {
 }
 
 }  // namespace
-
-std::string suggestion(const std::string& word, const std::vector<std::string>& candidates) {
-  if (candidates.empty() || word.size() > 64) return "";
-  if (word.size() > 3)
-    for (const std::string& candidate : candidates)
-      if (candidate.starts_with(word)) return text("; did you mean '", candidate, "'?");
-  const auto nearest = std::min_element(
-      candidates.begin(), candidates.end(),
-      [&](const std::string& a, const std::string& b) { return edits(word, a) < edits(word, b); });
-  const bool near = edits(word, *nearest) <= std::max<std::size_t>(2, word.size() / 3);
-  return near ? text("; did you mean '", *nearest, "'?") : "";
-}
 
 std::optional<Common> parse_arguments(const Command& command, const std::vector<std::string>& arguments) {
   Common common;

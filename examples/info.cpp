@@ -27,14 +27,6 @@ std::map<std::string, Total> totals_of(const Checkpoint& checkpoint) {
   return totals;
 }
 
-/// True where some network of ours is in it; then load_model's complaints are about this file being broken.
-bool holds_network(const Checkpoint& checkpoint) {
-  return std::any_of(checkpoint.tensors.begin(), checkpoint.tensors.end(), [](const auto& entry) {
-    return entry.first.ends_with("convs.0.conv.weight") ||
-           entry.first.ends_with("resnet_blocks.0.conv1.weight");
-  });
-}
-
 int print_info(const std::string& file, bool list, const Common& common) {
   Backend& backend = start(common);
   const Checkpoint checkpoint = read_checkpoint(file);

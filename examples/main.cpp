@@ -5,6 +5,7 @@
 
 #include "examples/args.h"
 #include "examples/common.h"
+#include "io/suggest.h"
 #include "tensor/cpu/processor.h"
 #include "tensor/error.h"
 

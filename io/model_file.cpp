@@ -78,6 +78,9 @@ void keep_unknown(const Module& module, const Checkpoint& checkpoint, const std:
   }
 }
 
+// A tensor that each network has and nothing else.
+constexpr const char* kDecoderMark = "convs.0.conv.weight";
+constexpr const char* kEncoderMark = "resnet_blocks.0.conv1.weight";
 const Names kDecoderPrefixes = {"g_ema.", "decoder.", "autoencoder.decoder.", "", "generator.", "g."};
 const Names kEncoderPrefixes = {"encoder.", "autoencoder.encoder.", ""};
 
@@ -164,12 +167,18 @@ std::map<std::string, FileTensor> to_file(const Module& module, const std::strin
   return tensors;
 }
 
+bool holds_network(const Checkpoint& checkpoint) {
+  return std::any_of(checkpoint.tensors.begin(), checkpoint.tensors.end(), [](const auto& entry) {
+    return entry.first.ends_with(kDecoderMark) || entry.first.ends_with(kEncoderMark);
+  });
+}
+
 Model load_model(const Checkpoint& checkpoint, Backend& backend, std::optional<Projection> projection) {
   return naming_file(checkpoint.path, [&] {
     Model model;
     model.metadata = checkpoint.metadata;
-    const auto decoder_prefix = find_prefix(checkpoint, kDecoderPrefixes, "convs.0.conv.weight");
-    const auto encoder_prefix = find_prefix(checkpoint, kEncoderPrefixes, "resnet_blocks.0.conv1.weight");
+    const auto decoder_prefix = find_prefix(checkpoint, kDecoderPrefixes, kDecoderMark);
+    const auto encoder_prefix = find_prefix(checkpoint, kEncoderPrefixes, kEncoderMark);
     if (!decoder_prefix && !encoder_prefix)
       fail<InputError>("holds neither a StyleGAN 2 generator nor an encoder (", checkpoint.tensors.size(),
                        " tensors)");

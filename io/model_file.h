@@ -29,6 +29,9 @@ struct Model {
   std::vector<std::string> left;   ///< what was not taken, and why
 };
 
+/// True where the names of some network that load_model knows are in the file, whole or broken.
+bool holds_network(const Checkpoint& checkpoint);
+
 /// Builds and fills whatever `checkpoint` holds. `projection` says how an encoder's latents are meant;
 /// without it our metadata says it, else W+. InputError `FILE: reason` where nothing is recognised or a
 /// tensor does not fit.

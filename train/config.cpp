@@ -5,12 +5,12 @@
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <set>
 #include <type_traits>
 #include <variant>
 
 #include "io/bytes.h"
+#include "io/suggest.h"
 
 namespace om {
 namespace {
@@ -63,35 +63,10 @@ const Key* find_key(const std::string& name) {
   return nullptr;
 }
 
-/// Edits (insert, delete, replace, swap neighbours) from a to b: optimal string alignment.
-std::size_t distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
-  std::iota(above.begin(), above.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        row[j] = std::min(row[j], before[j - 2] + 1);
-    }
-    std::swap(before, above);
-    std::swap(above, row);
-  }
-  return above[b.size()];
-}
-
-std::string suggestion(const std::string& name) {
-  if (name.size() > 64) return "";
-  std::string canonical = name;
-  for (char& c : canonical) {
-    if (c == '-') c = '_';
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  const auto nearest = std::min_element(table().begin(), table().end(), [&](const Key& a, const Key& b) {
-    return distance(canonical, a.name) < distance(canonical, b.name);
-  });
-  const bool near = distance(canonical, nearest->name) <= std::max<std::size_t>(2, name.size() / 3);
-  return near ? text("; did you mean '", nearest->name, "'?") : "";
+std::vector<std::string> names() {
+  std::vector<std::string> names;
+  for (const Key& key : table()) names.emplace_back(key.name);
+  return names;
 }
 
 /// Parses text into a flat object; nothing nested, nothing twice.
@@ -194,7 +169,8 @@ std::vector<std::string> apply_json(TrainConfig& config, std::string_view json, 
   std::vector<std::string> keys;
   for (const auto& [word, value] : object.items()) {
     const Key* key = find_key(word);
-    if (key == nullptr) fail<InputError>(name, ": unknown key '", printable(word), "'", suggestion(word));
+    if (key == nullptr)
+      fail<InputError>(name, ": unknown key '", printable(word), "'", suggestion(word, names()));
     read_value(config, *key, value, name);
     if (const std::string complaint = range_complaint(config, *key); !complaint.empty())
       fail<InputError>(name, ": ", complaint);
