@@ -136,6 +136,9 @@ ZipArchive::ZipArchive(std::shared_ptr<const ByteSource> source) : state_(std::m
       fail<InputError>(file, ": entry ", printable(stat.name), ": ", why...);
     };
     const bool compressed = stat.comp_method != ZIP_CM_STORE;
+    // Deflate unpacks in a fixed little memory; others ask for what the file says, up to 4 GiB.
+    if (compressed && stat.comp_method != ZIP_CM_DEFLATE)
+      bad("is packed by method ", stat.comp_method, ", neither stored nor deflated");
     const std::uint64_t left = state_->feed.source->size() - packed;
     if (stat.comp_size > left) bad("overlaps others or lies outside the file");
     packed += stat.comp_size;

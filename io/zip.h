@@ -2,7 +2,7 @@
 //
 // Entries are only looked up and read into memory, never written, so their names cannot lead anywhere. An
 // entry may hold at most 4 GiB, and at most 100 bytes (plus 64 KiB) for each byte it takes in the file;
-// entries may not share bytes.
+// entries may not share bytes, and are stored or deflated.
 #pragma once
 
 #include <cstddef>

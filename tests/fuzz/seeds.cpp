@@ -1,0 +1,85 @@
+#include "tests/fuzz/seeds.h"
+
+#include "tensor/error.h"
+
+namespace om::fuzz {
+
+std::vector<Seed> seeds(std::string_view reader) {
+  if (reader == "pickle") return pickle_seeds();
+  if (reader == "zip") return zip_seeds();
+  if (reader == "old_pytorch") return old_pytorch_seeds();
+  if (reader == "safetensors") return safetensors_seeds();
+  if (reader == "config") return config_seeds();
+  if (reader == "png") return png_seeds();
+  if (reader == "jpeg") return jpeg_seeds();
+  fail("no seeds for a reader named ", reader);
+}
+
+std::vector<std::string> words(std::string_view reader) {
+  if (reader == "pickle" || reader == "old_pytorch" || reader == "zip")
+    return {"ctorch._utils\n_rebuild_tensor_v2\n",
+            "ctorch._utils\n_rebuild_parameter\n",
+            "ctorch\nFloatStorage\n",
+            "ctorch\nHalfStorage\n",
+            "ctorch\nSize\n",
+            "ccollections\nOrderedDict\n",
+            "cos\nsystem\n",
+            "c_codecs\nencode\n",
+            "X\x07",
+            "storage",
+            "cpu",
+            "_parameters",
+            "_buffers",
+            "_modules",
+            "state_dict",
+            "little_endian",
+            "PK\x03\x04",
+            "PK\x01\x02",
+            "PK\x05\x06",
+            "PK\x06\x06",
+            "data.pkl",
+            "byteorder",
+            "constants.pkl",
+            "data/0"};
+  if (reader == "safetensors")
+    return {"\"dtype\":",
+            "\"shape\":",
+            "\"data_offsets\":",
+            "\"__metadata__\":",
+            "\"F32\"",
+            "\"F16\"",
+            "\"BF16\"",
+            "\"I64\"",
+            "\"BOOL\"",
+            "[0,0]",
+            "9223372036854775807",
+            "\\u0000",
+            "\\ud800"};
+  if (reader == "config")
+    return {"\"generator\":",
+            "\"iterations\":",
+            "\"batch\":",
+            "\"lr\":",
+            "\"lr_noise_heads\":",
+            "\"latent\":",
+            "\"seed\":",
+            "null",
+            "true",
+            "1e308",
+            "-1e999",
+            "9223372036854775808",
+            "\\u0000",
+            "\\ud800",
+            "[]",
+            "{}"};
+  if (reader == "png")
+    return {"IHDR", "PLTE", "IDAT", "IEND", "tRNS", "eXIf", "iCCP", "zTXt", "iTXt", "acTL", "gAMA"};
+  if (reader == "jpeg")
+    return {"\xff\xd8", "\xff\xc0", "\xff\xc2", "\xff\xc9",
+            "\xff\xca", "\xff\xc4", "\xff\xdb", "\xff\xda",
+            "\xff\xdd", "\xff\xd0", "\xff\xe1", "\xff\xee",
+            "\xff\xd9", "Exif",     "Adobe",    "http://ns.adobe.com/xap/1.0/"};
+  return {};
+}
+
+}  // namespace om::fuzz
