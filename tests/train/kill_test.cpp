@@ -59,6 +59,7 @@ std::int64_t number_of(const char* name) {
 TEST(TrainKilled, Child) {
   const char* out = std::getenv("ONEMODEL_KILL_OUT");
   if (out == nullptr) return;
+  set_threads(1);
   TrainConfig config;
   apply_json_file(config, std::getenv("ONEMODEL_KILL_CONFIG"));
   die_at = number_of("ONEMODEL_KILL_AT");

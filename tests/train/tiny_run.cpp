@@ -28,6 +28,7 @@ void write_squares(const std::filesystem::path& folder, int first, int count) {
 }  // namespace
 
 TinyRun::TinyRun() {
+  set_threads(1);  // networks this small only wait for one another
   StyleGan2Config shape;
   shape.z_width = shape.latent_width = 12;
   shape.mapping_layers = 2;
