@@ -13,7 +13,11 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-Shape shape_of(const std::vector<std::int64_t>& sizes) { return Shape(std::span(sizes)); }
+Shape shape_of(const std::vector<std::int64_t>& sizes) {
+  if (sizes.size() > kMaxRank)
+    fail<InputError>("a tensor of ", sizes.size(), " dimensions, at most ", kMaxRank, " are known");
+  return Shape(std::span(sizes));
+}
 
 /// The first prefix under which the checkpoint holds `name`; nothing where none does.
 std::optional<std::string> find_prefix(const Checkpoint& checkpoint, const Names& prefixes,

@@ -198,8 +198,8 @@ TEST_F(HostileTest, CyclicDeepAndRepeatedPickles) {
 
 TEST_F(HostileTest, BombsOverlapsAndPathsInArchives) {
   const std::string root = pickled(p_dict({{"w", p_tensor()}}));
-  const std::string zeros(50'000'000, '\0'), tight = deflate_best(zeros);
-  ASSERT_LT(tight.size(), 60'000U);
+  const std::string zeros(8'000'000, '\0'), tight = deflate_best(zeros);
+  ASSERT_LT(tight.size(), 10'000U);
   expect_refused_checkpoint(packed(tight, zeros.size()));    // 1000:1, and it says so
   expect_refused_checkpoint(packed(tight, 10'000));          // the same, and it hides it
   expect_refused_checkpoint(packed("garbage", 0xfffffff0));  // 4 GiB claimed

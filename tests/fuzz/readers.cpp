@@ -3,13 +3,17 @@
 #include <algorithm>
 #include <array>
 
+#include "autograd/grad.h"
 #include "io/image.h"
+#include "io/model_file.h"
 #include "io/pickle.h"
 #include "io/safetensors.h"
 #include "io/state_dict.h"
 #include "io/zip.h"
 #include "tensor/error.h"
+#include "tensor/registry.h"
 #include "tests/fuzz/memory_meter.h"
+#include "tests/fuzz/model_recipe.h"
 #include "train/config.h"
 
 namespace om::fuzz {
@@ -91,6 +95,24 @@ void read_config(Bytes file) {
   if (to_json(again, true) != written) fail("settings change when written and read again");
 }
 
+/// What was taken must run as well.
+void read_model(Bytes recipe) {
+  Backend& cpu = backend("cpu");
+  const Model model = load_model(checkpoint_of(recipe), cpu);
+  const NoGrad no_grad;
+  if (model.decoder && model.decoder->size() <= 32) {
+    const Tensor w = model.decoder->map(Tensor::zeros({1, model.decoder->z_width()}, DType::f32, cpu));
+    const Tensor image =
+        model.decoder->synthesize(repeat_latent(w, model.decoder->latents()), model.decoder->zero_noise(cpu));
+    image.to_host<float>();
+  }
+  if (model.encoder && model.encoder->config().size() <= 32) {
+    const std::int64_t size = model.encoder->config().size();
+    model.encoder->set_training(false);
+    (*model.encoder)(Tensor::zeros({1, size, size, 3}, DType::f32, cpu));
+  }
+}
+
 constexpr std::uint64_t MiB = std::uint64_t{1} << 20;
 
 /// Three bytes a pixel, decoded and turned, of which there are at most 100 million; what libpng or libjpeg
@@ -99,7 +121,7 @@ std::uint64_t image_memory(std::uint64_t bytes, std::uint64_t pixels_per_byte, s
   return 8 * MiB + 4 * bytes + per_pixel * std::min<std::uint64_t>(kMaxImagePixels, pixels_per_byte * bytes);
 }
 
-constexpr std::array<Reader, 7> all{{
+constexpr std::array<Reader, 8> all{{
     // 32 bytes a byte and 1 MiB of values; the stack and the memo beside them.
     {"pickle", read_pickles, [](std::uint64_t n) { return 64 * n + 4 * MiB; }},
     // An entry unpacks to at most 100 times its size and 64 KiB; that one may be a pickle.
@@ -111,6 +133,8 @@ constexpr std::array<Reader, 7> all{{
     // 512 pixels a byte, arithmetic coding without bound; coefficients of four components beside them.
     {"jpeg", read_jpeg_file, [](std::uint64_t n) { return image_memory(n, kMaxImagePixels, 6 + 8); }},
     {"config", read_config, [](std::uint64_t n) { return 64 * n + MiB; }},
+    // Not a file but a recipe for one; a network may take its tensors' memory several times over.
+    {"model", read_model, [](std::uint64_t) { return 64 * MiB; }},
 }};
 
 }  // namespace

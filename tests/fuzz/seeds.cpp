@@ -12,6 +12,12 @@ std::vector<Seed> seeds(std::string_view reader) {
   if (reader == "config") return config_seeds();
   if (reader == "png") return png_seeds();
   if (reader == "jpeg") return jpeg_seeds();
+  if (reader == "model")
+    return {{"whole", ""},
+            {"no_metadata", std::string("\7\0\0\0", 4)},
+            {"wider", std::string("\6\0\2\3", 4)},
+            {"missing", std::string("\4\0\0\0", 4), false},
+            {"dimensions", std::string("\5\0\0\0\1\x80\0\x0b", 8), false}};
   fail("no seeds for a reader named ", reader);
 }
 

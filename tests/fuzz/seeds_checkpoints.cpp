@@ -16,7 +16,6 @@ using namespace std::string_literals;
 using test::le;
 using test::p_dict;
 using test::p_int;
-using test::p_ints;
 using test::p_name;
 using test::p_tensor;
 using test::p_text;

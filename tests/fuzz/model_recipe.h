@@ -1,0 +1,18 @@
+// Checkpoints that are well formed as files and wrong as models: edits of a small autoencoder's list of
+// tensors, read from bytes, so that a fuzzer reaches what stands behind the file formats (io/model_file).
+//
+//   recipe: 4 bytes an edit: what, which tensor, which dimension, a number
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "io/state_dict.h"
+
+namespace om::fuzz {
+
+/// The autoencoder (8 pixels, 2 channels) after the edits. Its tensors hold small numbers; a shape over
+/// 65,536 elements loads as InputError, as a file too short for it does.
+Checkpoint checkpoint_of(std::span<const std::byte> recipe);
+
+}  // namespace om::fuzz
