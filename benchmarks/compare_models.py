@@ -44,11 +44,12 @@ class ModulatedConv(nn.Module):
         self.up, self.demodulate, self.padding = up, demodulate, kernel // 2
 
     def keep(self):
-        """For `shared`: what depends on the frozen weight alone."""
+        """For `shared`: what depends on the frozen weight alone, in its place."""
         weight = self.weight.detach()[0] * self.scale  # [O, I, k, k]
         self.register_buffer("energy", weight.square().sum((2, 3)), persistent=False)
         weight = weight.transpose(0, 1) if self.up else weight
         self.register_buffer("kept", weight.contiguous(memory_format=torch.channels_last), persistent=False)
+        self.weight = None
 
     def grouped(self, x, w):
         n, inputs, h, width = x.shape
