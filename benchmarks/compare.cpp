@@ -6,7 +6,7 @@
 //   .. time SECONDS          runs until SECONDS have passed, at least once: wall and processor seconds per
 //   run peak                  the high-water mark of resident memory since the last load, in bytes
 //
-// Rows and their numbers (inputs are the same on both sides, see fill_by_hash):
+// Rows and their numbers (inputs are the same on both sides, see hashed):
 //   conv N H W I O K STRIDE PAD forward|input|weight      K x K convolution [N, H, W, I] -> O, or a gradient
 //   up N S I O forward|input|weight      transposed 3x3 convolution of stride 2, [N, S, S, I] -> 2 S + 1
 //   matmul M N K nn|nt                                    second operand [K, N] or [N, K]
@@ -263,9 +263,9 @@ void serve() {
       row = nullptr;
       cpu().memory().release_cached();
       row = load(words);
-      reset_peak();
     } else if (command == "check") {
       write_results(row, words.word());
+      reset_peak();
     } else if (command == "time") {
       answer = measure(row, std::stod(words.word()));
     } else if (command == "peak") {

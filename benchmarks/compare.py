@@ -3,7 +3,7 @@
 Every side and form is a process of its own with the same number of threads. They take turns, one measurement each,
 so that whatever else slows the machine slows all; a figure is the median of its turns, after a warm-up whose results are
 compared: "error" is the largest difference over the largest value. A ratio is PyTorch's time over ours, 2 meaning that
-PyTorch takes twice as long. Memory is the high-water mark of a whole process's resident set while the row runs.
+PyTorch takes twice as long. Memory is the high-water mark of a whole process's resident set after the warm-up.
 """
 import argparse
 import json
@@ -72,7 +72,8 @@ class Worker:
 
 
 def largest_error(paths):
-    """Between the first path's results and each other's."""
+    """Between the first path's results and each other's; of a training step: loss, its two parts, the two gradient norms
+    and the reconstruction."""
     worst, part = 0.0, 0
     while os.path.exists(f"{paths[0]}.{part}"):
         files = [f"{path}.{part}" for path in paths]

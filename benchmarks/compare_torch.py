@@ -3,6 +3,7 @@
     compare_torch.py THREADS FORM       FORM of operations: nchw, channels_last; of models: grouped, shared, compiled
 """
 import ctypes
+import gc
 import os
 import resource
 import sys
@@ -22,7 +23,7 @@ LAST = FORM in ("channels_last", "shared", "compiled")
 
 
 def hashed(shape, seed):
-    """compare.cpp's fill_by_hash, in its order: images [N, H, W, C], weights [O, H, W, I]."""
+    """The numbers of compare.cpp in its order: images [N, H, W, C], weights [O, H, W, I]."""
     count = 1
     for size in shape:
         count *= size
@@ -170,6 +171,14 @@ def write_results(row, path):
         compare_files.write_raw(f"{path}.{i}", result.permute(0, 2, 3, 1) if result.dim() == 4 else result)
 
 
+def reset_peak():
+    """What is left over from loading and compiling goes back to the system first."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
 def peak():
     with open("/proc/self/status") as status:
         for line in status:
@@ -187,11 +196,9 @@ def serve():
         if command == "load":
             row = None
             row = loaders[words[0]](words[1:])
-            ctypes.CDLL(None).malloc_trim(0)
-            with open("/proc/self/clear_refs", "w") as file:
-                file.write("5")
         elif command == "check":
             write_results(row, words[0])
+            reset_peak()
         elif command == "time":
             answer = measure(row, float(words[0]))
         elif command == "peak":
