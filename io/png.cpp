@@ -3,8 +3,8 @@
 // Reading: libpng's transformations bring every kind of PNG to 8-bit RGB; rows are decoded one by one into
 // memory that grows with them (an interlaced image, whose passes revisit rows, is allocated at once). Deflate
 // expands by at most 1032:1, so a header that claims more than that of the file is refused before any
-// allocation. Ancillary chunks other than eXIf are skipped unread, so a compressed profile or text is never
-// inflated.
+// allocation, and so is a chunk that claims more than the file. Ancillary chunks other than eXIf are skipped
+// unread, so a compressed profile or text is never inflated.
 #include <png.h>
 
 #include <array>
@@ -101,6 +101,22 @@ void ask_for_rgb(png_structp png, int color_type, int bit_depth) {
   if ((color_type & PNG_COLOR_MASK_COLOR) == 0) png_set_gray_to_rgb(png);
 }
 
+/// Refuses a chunk that claims more than the file holds: libpng allocates what an eXIf chunk claims, and
+/// takes its own limit for that as a mere warning.
+void check_chunks(std::span<const uint8_t> bytes, std::string_view name) {
+  constexpr size_t signature = 8;
+  constexpr size_t around = 12;  // length, type and checksum
+  for (size_t at = signature; at < bytes.size();) {
+    if (bytes.size() - at < around) return;  // libpng words that
+    const uint32_t length = png_get_uint_32(&bytes[at]);
+    if (length > bytes.size() - at - around) {
+      fail<InputError>(name, ": broken PNG: a chunk claims ", length, " bytes, the file ends too early");
+    }
+    if (std::memcmp(&bytes[at + 4], "IEND", 4) == 0) return;  // what follows is not looked at
+    at += around + length;
+  }
+}
+
 int orientation_of(Reader& reader) {
   png_uint_32 length = 0;
   png_bytep exif = nullptr;
@@ -111,6 +127,7 @@ int orientation_of(Reader& reader) {
 }  // namespace
 
 Image decode_png(std::span<const uint8_t> bytes, std::string_view name) {
+  check_chunks(bytes, name);
   Reader reader(bytes);
   if (!reader.open()) fail(name, ": no memory for libpng");
   const auto check = [&](bool went_well) {
