@@ -220,16 +220,20 @@ def main():
     parser.add_argument("--large-turns", type=int, default=3, help="measurements at batch 4 and of the training step")
     parser.add_argument("--no-compile", dest="compiled", action="store_false", help="leave torch.compile out (it needs g++)")
     parser.add_argument("--cpu", action="store_true", help="processor seconds instead of wall-clock seconds, for a busy machine")
+    parser.add_argument("--passive", action="store_true", help="threads that wait sleep, on both sides: for a busy machine")
     parser.add_argument("--json", help="keep every measurement in this file")
     options = parser.parse_args()
     if options.avx2:
         os.environ.update(ONEDNN_MAX_CPU_ISA="AVX2", ATEN_CPU_CAPABILITY="avx2", MKL_ENABLE_INSTRUCTIONS="AVX2")
+    if options.passive:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
 
     start, loads = time.time(), load()
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
         comparison = Comparison(options, folder)
         tables = [list(getattr(comparison, name)()) for name in options.only or ["operations", "models", "eigen"]]
-    print(f"{processor()}; {options.threads} threads; PyTorch {torch.__version__}{', AVX2 alone' if options.avx2 else ''}; "
+    print(f"{processor()}; {options.threads} threads; PyTorch {torch.__version__}{', AVX2 alone' if options.avx2 else ''}"
+          f"{', waiting threads sleep' if options.passive else ''}; "
           f"{'processor' if options.cpu else 'wall-clock'} time; load average {loads} before, {load()} after; "
           f"{time.strftime('%Y-%m-%d')}, {time.time() - start:.0f} s.")
     for table in tables:
