@@ -52,7 +52,7 @@ auto naming_file(const std::string& path, Body&& body) {
   try {
     return body();
   } catch (const InputError& error) {
-    if (std::string_view(error.what()).starts_with(path)) throw;
+    if (std::string_view(error.what()).starts_with(path + ": ")) throw;
     fail<InputError>(path, ": ", error.what());
   }
 }

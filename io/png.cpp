@@ -107,13 +107,12 @@ void check_chunks(std::span<const uint8_t> bytes, std::string_view name) {
   constexpr size_t signature = 8;
   constexpr size_t around = 12;  // length, type and checksum
   for (size_t at = signature; at < bytes.size();) {
-    if (bytes.size() - at < around) return;  // libpng words that
-    const uint32_t length = png_get_uint_32(&bytes[at]);
-    if (length > bytes.size() - at - around) {
-      fail<InputError>(name, ": broken PNG: a chunk claims ", length, " bytes, the file ends too early");
+    const size_t left = bytes.size() - at;
+    if (left < around || png_get_uint_32(&bytes[at]) > left - around) {
+      fail<InputError>(name, ": broken PNG: the file ends too early");
     }
     if (std::memcmp(&bytes[at + 4], "IEND", 4) == 0) return;  // what follows is not looked at
-    at += around + length;
+    at += around + png_get_uint_32(&bytes[at]);
   }
 }
 

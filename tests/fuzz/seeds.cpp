@@ -85,6 +85,9 @@ std::vector<std::string> words(std::string_view reader) {
             "\xff\xca", "\xff\xc4", "\xff\xdb", "\xff\xda",
             "\xff\xdd", "\xff\xd0", "\xff\xe1", "\xff\xee",
             "\xff\xd9", "Exif",     "Adobe",    "http://ns.adobe.com/xap/1.0/"};
+  if (reader == "model")  // edits of the recipe
+    return {std::string("\6\0\2\3", 4), std::string("\6\0\2\0", 4), std::string("\5\0\0\0", 4),
+            "\1\x11\1\x0b"};
   return {};
 }
 
