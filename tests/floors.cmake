@@ -5,7 +5,7 @@ set(floors tensor autograd nn models io train examples)  # from the ground up
 
 # Header prefix -> the folders that may include it.
 set(libraries
-  "Eigen/" "tensor/cpu"
+  "Eigen/" "benchmarks"
   "cuda" "tensor/cuda"
   "cudnn" "tensor/cuda"
   "cublas" "tensor/cuda"

@@ -1,7 +1,6 @@
 // Memory and the description of the cpu backend; its kernels have their own files.
 #include "tensor/cpu/cpu_backend.h"
 
-#include <Eigen/Core>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -31,8 +30,7 @@ std::string processor_name() {
 
 std::string CpuBackend::description() const {
   return text("cpu: ", processor_name(), ", ", threads(), threads() == 1 ? " thread, " : " threads, ",
-              processor_level(), ", Eigen ", EIGEN_WORLD_VERSION, ".", EIGEN_MAJOR_VERSION, ".",
-              EIGEN_MINOR_VERSION);
+              processor_level());
 }
 
 void* CpuBackend::allocate(std::size_t bytes) {
