@@ -231,13 +231,14 @@ def main():
     start, loads = time.time(), load()
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
         comparison = Comparison(options, folder)
-        tables = [list(getattr(comparison, name)()) for name in options.only or ["operations", "models", "eigen"]]
+        for name in options.only or ["operations", "models", "eigen"]:
+            for line in getattr(comparison, name)():
+                print(line, flush=True)
+            print()
     print(f"{processor()}; {options.threads} threads; PyTorch {torch.__version__}{', AVX2 alone' if options.avx2 else ''}"
           f"{', waiting threads sleep' if options.passive else ''}; "
           f"{'processor' if options.cpu else 'wall-clock'} time; load average {loads} before, {load()} after; "
           f"{time.strftime('%Y-%m-%d')}, {time.time() - start:.0f} s.")
-    for table in tables:
-        print("\n" + "\n".join(table))
     if options.json:
         with open(options.json, "w") as file:
             json.dump(comparison.log, file, indent=1)
