@@ -11,8 +11,8 @@
 
 namespace om::fuzz {
 
-/// The autoencoder (8 pixels, 2 channels) after the edits. Tensors of more than 65,536 elements are dropped: a
-/// file that held them would be large.
+/// The autoencoder (8 pixels, 2 channels) after the edits. Tensors of more than 65,536 elements are dropped:
+/// a file that held them would be large.
 Checkpoint checkpoint_of(std::span<const std::byte> recipe);
 
 }  // namespace om::fuzz
