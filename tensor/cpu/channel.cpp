@@ -58,29 +58,43 @@ T* at(const Out& out, std::int64_t offset) {
   return out.data == nullptr ? nullptr : out.as<T>() + offset;
 }
 
+/// The activation's slopes at u > 0 and elsewhere. Loops hold their own copy: read through a lambda's
+/// reference, the factors would be loaded and branched over for every element, and nothing would vectorise.
+template <class T>
+struct Slopes {
+  T high, low;
+  T at(T u) const { return u > 0 ? high : low; }
+};
+
 template <class T>
 void activation(const ChannelKernels::Activation& in, Out y) {
   const Tiling tiling(in.x.shape);
   const std::int64_t channels = tiling.channels;
   const Coefficients<T> scale(in.scale, channels, 1), bias(in.bias, channels, 0);
-  const T slope = static_cast<T>(in.slope), gain = static_cast<T>(in.gain);
+  const Slopes<T> slopes{static_cast<T>(in.gain), static_cast<T>(in.gain * in.slope)};
   const T strength = in.noise.data != nullptr ? *in.strength.as<T>() : T{0};
   const std::int64_t noise_step = in.noise.data != nullptr && in.noise.shape[0] > 1 ? tiling.pixels : 0;
   tiling.for_each([&](std::int64_t, std::int64_t n, std::int64_t first, std::int64_t last) {
     const T *s = scale.of(n), *b = bias.of(n), *noise = at<T>(in.noise, n * noise_step);
+    const Slopes<T> own = slopes;
     for (std::int64_t p = first; p < last; ++p) {
       const std::int64_t offset = (n * tiling.pixels + p) * channels;
       const T* x = in.x.as<T>() + offset;
       const T* residual = at<T>(in.residual, offset);
       T* out = y.as<T>() + offset;
       const T shift = noise != nullptr ? strength * noise[p] : T{0};
-      const auto finish = [&](T u) { return gain * (u > 0 ? u : slope * u); };
       if (residual != nullptr) {
 #pragma omp simd
-        for (std::int64_t c = 0; c < channels; ++c) out[c] = finish(x[c] * s[c] + shift + b[c] + residual[c]);
+        for (std::int64_t c = 0; c < channels; ++c) {
+          const T u = x[c] * s[c] + shift + b[c] + residual[c];
+          out[c] = u * own.at(u);
+        }
       } else {
 #pragma omp simd
-        for (std::int64_t c = 0; c < channels; ++c) out[c] = finish(x[c] * s[c] + shift + b[c]);
+        for (std::int64_t c = 0; c < channels; ++c) {
+          const T u = x[c] * s[c] + shift + b[c];
+          out[c] = u * own.at(u);
+        }
       }
     }
   });
@@ -106,12 +120,13 @@ void activation_grad(const ChannelKernels::ActivationGradient& in) {
   const Tiling tiling(in.g.shape);
   const std::int64_t channels = tiling.channels;
   const Coefficients<T> a(in.a, channels, 1), b(in.b, channels, 0), c_(in.c, channels, 0);
-  const T gain = static_cast<T>(in.gain), low = static_cast<T>(in.gain * in.slope);
+  const Slopes<T> slopes{static_cast<T>(in.gain), static_cast<T>(in.gain * in.slope)};
   const auto room = static_cast<std::size_t>(tiling.images * tiling.per_image * channels);
   std::vector<double> sums_h(in.sum_h.data != nullptr ? room : 0),
       sums_hx(in.sum_hx.data != nullptr ? room : 0);
   tiling.for_each([&](std::int64_t i, std::int64_t n, std::int64_t first, std::int64_t last) {
     const T *an = a.of(n), *bn = b.of(n), *cn = c_.of(n);
+    const Slopes<T> own = slopes;
     double* sum_h = sums_h.empty() ? nullptr : sums_h.data() + i * channels;
     double* sum_hx = sums_hx.empty() ? nullptr : sums_hx.data() + i * channels;
     thread_local std::vector<T> row;  // h of one pixel
@@ -122,10 +137,10 @@ void activation_grad(const ChannelKernels::ActivationGradient& in) {
       T* h = in.h.data != nullptr ? in.h.as<T>() + offset : row.data();
       if (y != nullptr) {
 #pragma omp simd
-        for (std::int64_t c = 0; c < channels; ++c) h[c] = g[c] * (y[c] > 0 ? gain : low);
+        for (std::int64_t c = 0; c < channels; ++c) h[c] = g[c] * own.at(y[c]);
       } else {
 #pragma omp simd
-        for (std::int64_t c = 0; c < channels; ++c) h[c] = g[c] * gain;
+        for (std::int64_t c = 0; c < channels; ++c) h[c] = g[c] * own.high;
       }
       if (T* out = at<T>(in.x_gradient, offset); out != nullptr) {
         if (x != nullptr && in.b.data != nullptr) {
