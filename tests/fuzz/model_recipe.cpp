@@ -29,7 +29,7 @@ std::map<std::string, std::vector<std::int64_t>> shapes_of_whole_model() {
   return shapes;
 }
 
-StoredTensor stored(FileType type, std::vector<std::int64_t> shape) {
+StoredTensor stored(FileType type, const std::vector<std::int64_t>& shape) {
   return {type, shape, [type, shape] {
             const auto count = static_cast<std::size_t>(element_count(shape));
             return FileTensor{type, shape, std::vector<std::byte>(count * size_of(type), std::byte{1})};
