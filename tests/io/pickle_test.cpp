@@ -200,7 +200,7 @@ TEST(Pickle, BrokenOnesAreRefused) {
        "a.",
        "ends too early"},
       {"\x8e\xff\xff\xff\xff\xff\xff\xff\xff.", "ends too early"},
-      {"\x8d\0\0\0\0\0\1\0\0.", "ends too early"},
+      {"\x8d\0\0\0\0\0\1\0\0."s, "ends too early"},
       {"\x95\0\0\0\0\0\1\0\0N."s, "ends too early"},
       {"c" + std::string(5000, 'a') + "\nb\n.", "too long"},
   };
