@@ -150,15 +150,24 @@ Node::Node(const char* op, const Tensor& output)
 
 Node::~Node() {
   // Unlinks ancestors in a loop: a chain of nodes that freed one another recursively could exhaust the stack.
+  // Those to be freed form a list of their own, since a destructor must not need memory.
   release();
-  std::vector<std::shared_ptr<Node>> pending = std::move(inputs);
-  while (!pending.empty()) {
-    const std::shared_ptr<Node> node = std::move(pending.back());
-    pending.pop_back();
-    if (node == nullptr || node.use_count() > 1) continue;
+  std::shared_ptr<Node> doomed;
+  const auto unlink = [&](Node& node) {
+    for (auto& input : node.inputs) {
+      if (input != nullptr && input.use_count() == 1) {
+        input->next_doomed_ = std::move(doomed);
+        doomed = std::move(input);
+      }
+      input = nullptr;
+    }
+  };
+  unlink(*this);
+  while (doomed != nullptr) {
+    const std::shared_ptr<Node> node = std::move(doomed);
+    doomed = std::move(node->next_doomed_);
     node->release();
-    for (auto& input : node->inputs) pending.push_back(std::move(input));
-    node->inputs.clear();
+    unlink(*node);
   }
 }
 

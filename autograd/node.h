@@ -51,6 +51,9 @@ class Node : public std::enable_shared_from_this<Node> {
 
   /// Drops the rule and what it kept.
   void release();
+
+ private:
+  std::shared_ptr<Node> next_doomed_;  // while ~Node frees its ancestors
 };
 
 /// What a rule may ask for while it runs.

@@ -1,6 +1,7 @@
 #include "tensor/allocator.h"
 
 #include <algorithm>
+#include <new>
 
 #include "tensor/error.h"
 
@@ -55,9 +56,14 @@ void* CachingAllocator::allocate(std::size_t bytes) {
                           " in use, ", statistics_.cached_bytes, " cached (", error.what(), ")");
       }
     }
+    try {
+      live_[pointer] = {wanted, pool};
+    } catch (...) {
+      source_.release(pointer);
+      throw;
+    }
     ++statistics_.raw_allocations;
     statistics_.live_bytes += wanted;
-    live_[pointer] = {wanted, pool};
   }
   statistics_.peak_bytes = std::max(statistics_.peak_bytes, statistics_.live_bytes);
   return pointer;
@@ -75,8 +81,11 @@ void CachingAllocator::free(void* pointer) {
   if (pools_.find(block.pool) == pools_.end()) return source_.release(pointer);  // its pool was dropped
   const Pool recording = pool_of_this_thread();
   if (recording != kSharedPool && block.pool != recording && block.pool == kSharedPool) {
-    pools_[recording].kept.emplace_back(pointer, block.bytes);
-    statistics_.cached_bytes += block.bytes;
+    try {
+      pools_[recording].kept.emplace_back(pointer, block.bytes);
+      statistics_.cached_bytes += block.bytes;
+    } catch (const std::bad_alloc&) {  // lost: the recording may name it, so nobody else may have it
+    }
     return;
   }
   cache(pointer, block.bytes, block.pool);
@@ -84,7 +93,11 @@ void CachingAllocator::free(void* pointer) {
 
 void CachingAllocator::cache(void* pointer, std::size_t bytes, Pool pool) {
   FreeList& list = pools_[pool].cached;
-  list.emplace_hint(list.lower_bound(bytes), bytes, Cached{pointer, frees_});  // before its equals
+  try {
+    list.emplace_hint(list.lower_bound(bytes), bytes, Cached{pointer, frees_});  // before its equals
+  } catch (const std::bad_alloc&) {  // free() runs in destructors, also while an error passes
+    return source_.release(pointer);
+  }
   statistics_.cached_bytes += bytes;
   if (pool != kSharedPool) return;
   shared_cached_ += bytes;

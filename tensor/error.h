@@ -38,6 +38,7 @@ class OutOfMemory : public Error {
 template <class... Parts>
 std::string text(const Parts&... parts) {
   std::ostringstream out;
+  out.exceptions(std::ios::badbit);  // without memory: an exception, not half a path
   (out << ... << parts);
   return out.str();
 }
