@@ -1,7 +1,7 @@
 #include "tensor/allocator.h"
 
 #include <algorithm>
-#include <new>
+#include <iterator>
 
 #include "tensor/error.h"
 
@@ -9,12 +9,12 @@ namespace om {
 namespace {
 
 constexpr std::size_t kGranularity = 512;
-constexpr std::size_t kLarge = std::size_t{1} << 20;
+constexpr std::size_t kLarge = std::size_t{1} << 20;  // blocks from here on are split
 
 std::size_t rounded(std::size_t bytes) { return (bytes + kGranularity - 1) / kGranularity * kGranularity; }
 
-/// A cached block may be larger than the request by this much: small blocks by half, large ones by an eighth.
-std::size_t largest_fit(std::size_t bytes) { return bytes < kLarge ? bytes + bytes / 2 : bytes + bytes / 8; }
+/// A cached block of this many bytes may serve the request.
+bool fits(std::size_t block, std::size_t bytes) { return bytes >= kLarge || block <= bytes + bytes / 2; }
 
 }  // namespace
 
@@ -23,106 +23,144 @@ CachingAllocator::Pool CachingAllocator::pool_of_this_thread() const {
                                                                                      : kSharedPool;
 }
 
-void* CachingAllocator::take_cached(std::size_t bytes, Pool pool) {
-  FreeList& list = pools_[pool].cached;
-  const auto block = list.lower_bound(bytes);
-  if (block == list.end() || block->first > largest_fit(bytes)) return nullptr;
-  void* pointer = block->second.pointer;
-  live_[pointer] = {block->first, pool};
-  statistics_.cached_bytes -= block->first;
-  if (pool == kSharedPool) shared_cached_ -= block->first;
-  statistics_.live_bytes += block->first;
-  list.erase(block);
-  return pointer;
-}
-
 void* CachingAllocator::allocate(std::size_t bytes) {
   if (bytes == 0) return nullptr;
   const std::lock_guard lock(mutex_);
   if (bytes > SIZE_MAX / 2) fail<OutOfMemory>("not enough memory: ", bytes, " bytes wanted");
-  const std::size_t wanted = rounded(bytes);
   const Pool pool = pool_of_this_thread();
-  void* pointer = take_cached(wanted, pool);
-  if (pointer == nullptr) {
+  Blocks::iterator block = take_cached(rounded(bytes), pool);
+  if (block == blocks_.end()) {
     try {
-      pointer = source_.allocate(wanted);
+      block = take_from_source(rounded(bytes), pool);
     } catch (const OutOfMemory&) {
-      release_list(pools_[kSharedPool].cached);
-      shared_cached_ = 0;
+      release_segments(kSharedPool);
       try {
-        pointer = source_.allocate(wanted);
+        block = take_from_source(rounded(bytes), pool);
       } catch (const OutOfMemory& error) {
         fail<OutOfMemory>("not enough memory: ", bytes, " bytes wanted, ", statistics_.live_bytes,
                           " in use, ", statistics_.cached_bytes, " cached (", error.what(), ")");
       }
     }
-    try {
-      live_[pointer] = {wanted, pool};
-    } catch (...) {
-      source_.release(pointer);
-      throw;
-    }
-    ++statistics_.raw_allocations;
-    statistics_.live_bytes += wanted;
   }
+  statistics_.live_bytes += block->second.bytes;
   statistics_.peak_bytes = std::max(statistics_.peak_bytes, statistics_.live_bytes);
-  return pointer;
+  return block->first;
+}
+
+/// blocks_.end() where no cached block serves.
+CachingAllocator::Blocks::iterator CachingAllocator::take_cached(std::size_t bytes, Pool pool) {
+  FreeList& list = free_.at(pool);
+  const auto found = list.lower_bound({bytes, 0, nullptr});
+  if (found == list.end() || !fits(found->bytes, bytes)) return blocks_.end();
+  const auto block = blocks_.find(found->start);
+  const std::size_t rest = found->bytes - bytes;
+  if (bytes >= kLarge && rest >= kLarge) {
+    std::byte* start = found->start + bytes;
+    FreeList entry{{rest, found->age, start}};
+    blocks_.emplace_hint(std::next(block), start, Block{rest, pool, false, false, kSharedPool, found->age});
+    list.merge(entry);
+    block->second.bytes = bytes;
+  }
+  block->second.live = true;
+  block->second.entry = list.extract(found);
+  statistics_.cached_bytes -= block->second.bytes;
+  return block;
+}
+
+/// A fresh segment.
+CachingAllocator::Blocks::iterator CachingAllocator::take_from_source(std::size_t bytes, Pool pool) {
+  Blocks fresh;  // made first: nothing may throw once the source has given
+  FreeList entry{{bytes, 0, nullptr}};
+  fresh.emplace(nullptr, Block{bytes, pool, true, true, kSharedPool, 0, entry.extract(entry.begin())});
+  auto node = fresh.extract(fresh.begin());
+  node.key() = static_cast<std::byte*>(source_.allocate(bytes));
+  ++statistics_.raw_allocations;
+  return blocks_.insert(std::move(node)).position;
 }
 
 void CachingAllocator::free(void* pointer) {
   if (pointer == nullptr) return;
   const std::lock_guard lock(mutex_);
-  const auto found = live_.find(pointer);
-  if (found == live_.end()) fail("allocator: freed a block that it never handed out");
-  const Block block = found->second;
-  live_.erase(found);
-  statistics_.live_bytes -= block.bytes;
-  ++frees_;
-  if (pools_.find(block.pool) == pools_.end()) return source_.release(pointer);  // its pool was dropped
+  const auto block = blocks_.find(static_cast<std::byte*>(pointer));
+  if (block == blocks_.end() || !block->second.live)
+    fail("allocator: freed a block that it never handed out");
+  block->second.live = false;
+  statistics_.live_bytes -= block->second.bytes;
+  statistics_.cached_bytes += block->second.bytes;
   const Pool recording = pool_of_this_thread();
-  if (recording != kSharedPool && block.pool != recording && block.pool == kSharedPool) {
-    try {
-      pools_[recording].kept.emplace_back(pointer, block.bytes);
-      statistics_.cached_bytes += block.bytes;
-    } catch (const std::bad_alloc&) {  // lost: the recording may name it, so nobody else may have it
-    }
-    return;
-  }
-  cache(pointer, block.bytes, block.pool);
+  if (recording != kSharedPool && block->second.pool == kSharedPool)
+    block->second.kept_by = recording;
+  else
+    cache(block);
 }
 
-void CachingAllocator::cache(void* pointer, std::size_t bytes, Pool pool) {
-  FreeList& list = pools_[pool].cached;
-  try {
-    list.emplace_hint(list.lower_bound(bytes), bytes, Cached{pointer, frees_});  // before its equals
-  } catch (const std::bad_alloc&) {  // free() runs in destructors, also while an error passes
-    return source_.release(pointer);
+/// Lists a block that is free, joined with its free neighbours.
+CachingAllocator::Blocks::iterator CachingAllocator::cache(Blocks::iterator block) {
+  const auto joins = [](const Block& other) { return !other.live && other.kept_by == kSharedPool; };
+  block->second.kept_by = kSharedPool;
+  const auto right = std::next(block);
+  if (right != blocks_.end() && !right->second.first && joins(right->second)) block = join(block, right);
+  if (!block->second.first && joins(std::prev(block)->second)) block = join(std::prev(block), block);
+
+  const auto list = free_.find(block->second.pool);
+  if (list != free_.end()) {
+    block->second.age = --age_;
+    block->second.entry.value() = {block->second.bytes, block->second.age, block->first};
+    list->second.insert(std::move(block->second.entry));
+  } else if (is_segment(block)) {  // of a pool that was dropped
+    release(block);
+    return blocks_.end();
   }
-  statistics_.cached_bytes += bytes;
-  if (pool != kSharedPool) return;
-  shared_cached_ += bytes;
-  trim();
+  return block;
 }
 
-void CachingAllocator::trim() {
-  FreeList& list = pools_[kSharedPool].cached;
-  while (shared_cached_ > limit_) {
-    const auto oldest = std::min_element(list.begin(), list.end(), [](const auto& a, const auto& b) {
-      return a.second.freed < b.second.freed;
-    });
-    source_.release(oldest->second.pointer);
-    shared_cached_ -= oldest->first;
-    statistics_.cached_bytes -= oldest->first;
-    list.erase(oldest);
+/// Two free neighbours become one, which is not listed.
+CachingAllocator::Blocks::iterator CachingAllocator::join(Blocks::iterator left, Blocks::iterator right) {
+  unlist(left);
+  unlist(right);
+  left->second.bytes += right->second.bytes;
+  blocks_.erase(right);
+  return left;
+}
+
+void CachingAllocator::unlist(Blocks::iterator block) {
+  Block& b = block->second;
+  if (b.entry.empty()) b.entry = free_.at(b.pool).extract({b.bytes, b.age, block->first});
+}
+
+bool CachingAllocator::is_segment(Blocks::const_iterator block) const {
+  const auto next = std::next(block);
+  return block->second.first && (next == blocks_.end() || next->second.first);
+}
+
+/// Gives a segment that is one free block back to the source.
+void CachingAllocator::release(Blocks::iterator block) {
+  unlist(block);
+  source_.release(block->first);
+  statistics_.cached_bytes -= block->second.bytes;
+  blocks_.erase(block);
+}
+
+void CachingAllocator::release_segments(Pool pool) {
+  for (auto block = blocks_.begin(); block != blocks_.end();) {
+    const auto next = std::next(block);
+    const Block& b = block->second;
+    if (b.pool == pool && !b.live && b.kept_by == kSharedPool && is_segment(block)) release(block);
+    block = next;
   }
+}
+
+void CachingAllocator::return_kept(Pool pool) {
+  for (auto block = blocks_.begin(); block != blocks_.end(); ++block)
+    if (block->second.kept_by == pool) block = cache(block);
 }
 
 CachingAllocator::Pool CachingAllocator::begin_pool() {
   const std::lock_guard lock(mutex_);
   if (active_pool_ != kSharedPool) fail("allocator: a private pool is already open");
-  active_pool_ = ++last_pool_;
+  free_[++last_pool_];
+  active_pool_ = last_pool_;
   active_thread_ = std::this_thread::get_id();
-  pools_[active_pool_];
   return active_pool_;
 }
 
@@ -133,49 +171,26 @@ void CachingAllocator::end_pool() {
 
 void CachingAllocator::drop_pool(Pool pool) {
   const std::lock_guard lock(mutex_);
-  const auto found = pools_.find(pool);
-  if (pool == kSharedPool || found == pools_.end()) return;
+  if (pool == kSharedPool || free_.find(pool) == free_.end()) return;
   if (active_pool_ == pool) active_pool_ = kSharedPool;
-  release_list(found->second.cached);
-  const auto kept = std::move(found->second.kept);
-  pools_.erase(found);
-  for (const auto& [pointer, bytes] : kept) {
-    statistics_.cached_bytes -= bytes;
-    cache(pointer, bytes, kSharedPool);
-  }
+  release_segments(pool);
+  for (auto block = blocks_.begin(); block != blocks_.end(); ++block)
+    if (block->second.pool == pool) unlist(block);
+  free_.erase(pool);
+  return_kept(pool);
 }
 
 void CachingAllocator::release_cached() {
   const std::lock_guard lock(mutex_);
-  release_list(pools_[kSharedPool].cached);
-  shared_cached_ = 0;
-}
-
-void CachingAllocator::limit_cached(std::size_t bytes) {
-  const std::lock_guard lock(mutex_);
-  limit_ = bytes;
-  trim();
+  release_segments(kSharedPool);
 }
 
 void CachingAllocator::close() {
   const std::lock_guard lock(mutex_);
-  for (auto& [pool, state] : pools_) {
-    release_list(state.cached);
-    for (const auto& [pointer, bytes] : state.kept) {
-      source_.release(pointer);
-      statistics_.cached_bytes -= bytes;
-    }
-    state.kept.clear();
+  for (const auto& [pool, list] : free_) {
+    if (pool != kSharedPool) return_kept(pool);
+    release_segments(pool);
   }
-  shared_cached_ = 0;
-}
-
-void CachingAllocator::release_list(FreeList& list) {
-  for (const auto& [bytes, block] : list) {
-    source_.release(block.pointer);
-    statistics_.cached_bytes -= bytes;
-  }
-  list.clear();
 }
 
 MemoryStatistics CachingAllocator::statistics() const {

@@ -4,7 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <set>
+#include <map>
+#include <random>
 #include <thread>
 
 #include "tensor/error.h"
@@ -67,15 +68,50 @@ TEST_F(Allocator, PrefersTheBlockFreedLast) {
   memory.free(b);
 }
 
+constexpr std::size_t kMiB = std::size_t{1} << 20;
+
 TEST_F(Allocator, DoesNotWasteALargeBlockOnASmallRequest) {
-  void* large = memory.allocate(std::size_t{8} << 20);
+  void* large = memory.allocate(8 * kMiB);
   memory.free(large);
-  void* small = memory.allocate(std::size_t{4} << 20);
+  void* small = memory.allocate(kMiB / 2);
   EXPECT_NE(small, large);
   memory.free(small);
-  void* close = memory.allocate((std::size_t{8} << 20) - 4096);
-  EXPECT_EQ(close, large);
-  memory.free(close);
+  EXPECT_EQ(memory.allocate(8 * kMiB - 4096), large);
+  memory.free(large);
+}
+
+TEST_F(Allocator, SplitsALargeBlockAndJoinsItAgain) {
+  void* whole = memory.allocate(8 * kMiB);
+  memory.free(whole);
+  auto* a = static_cast<char*>(memory.allocate(2 * kMiB));
+  auto* b = static_cast<char*>(memory.allocate(3 * kMiB));
+  auto* c = static_cast<char*>(memory.allocate(3 * kMiB));
+  EXPECT_EQ(a, whole);
+  EXPECT_EQ(b, a + 2 * kMiB);
+  EXPECT_EQ(c, b + 3 * kMiB);
+  EXPECT_EQ(source.allocations, 1);
+  EXPECT_EQ(memory.statistics().live_bytes, 8 * kMiB);
+  memory.free(a);
+  memory.release_cached();  // a segment with a live block stays
+  EXPECT_EQ(source.total, 8 * kMiB);
+  memory.free(c);
+  EXPECT_EQ(memory.allocate(3 * kMiB), c);  // the smallest that serves
+  memory.free(c);
+  memory.free(b);  // between two free neighbours
+  EXPECT_EQ(memory.allocate(8 * kMiB), whole);
+  EXPECT_EQ(source.allocations, 1);
+  memory.free(whole);
+  EXPECT_THROW(memory.free(b), Error);  // no block begins here any more
+}
+
+TEST_F(Allocator, DoesNotJoinSegments) {
+  void* blocks[6];
+  for (void*& block : blocks) block = memory.allocate(2 * kMiB);
+  for (void* block : blocks) memory.free(block);
+  void* larger = memory.allocate(4 * kMiB);
+  EXPECT_EQ(source.held.count(larger), 1U);
+  EXPECT_EQ(source.allocations, 7);
+  memory.free(larger);
 }
 
 TEST_F(Allocator, CountsBytes) {
@@ -125,18 +161,6 @@ TEST_F(Allocator, RefusesAForeignOrTwiceFreedBlock) {
   void* a = memory.allocate(64);
   memory.free(a);
   EXPECT_THROW(memory.free(a), Error);
-}
-
-TEST_F(Allocator, LimitReleasesTheBlocksUnusedForLongest) {
-  void* blocks[4];
-  for (void*& block : blocks) block = memory.allocate(1024);
-  memory.limit_cached(2048);
-  for (void* block : blocks) memory.free(block);
-  EXPECT_EQ(memory.statistics().cached_bytes, 2048U);
-  EXPECT_EQ(source.held.count(blocks[0]), 0U);
-  EXPECT_EQ(source.held.count(blocks[3]), 1U);
-  memory.limit_cached(0);
-  EXPECT_EQ(source.total, 0U);
 }
 
 TEST_F(Allocator, PrivatePoolIsKeptFromOthersUntilDropped) {
@@ -193,6 +217,79 @@ TEST_F(Allocator, SharedBlockFreedDuringACaptureIsReusedOnlyAfterIt) {
   EXPECT_EQ(memory.allocate(1024), input);
   memory.free(input);
   memory.free(later);
+}
+
+TEST_F(Allocator, PiecesOfADroppedPoolReleaseTheirSegmentTogether) {
+  const auto pool = memory.begin_pool();
+  void* whole = memory.allocate(8 * kMiB);
+  memory.free(whole);
+  void* a = memory.allocate(2 * kMiB);
+  void* b = memory.allocate(2 * kMiB);
+  memory.end_pool();
+  memory.drop_pool(pool);
+  memory.free(a);
+  EXPECT_EQ(source.held.count(whole), 1U);
+  memory.free(b);
+  EXPECT_EQ(source.total, 0U);
+  EXPECT_EQ(memory.statistics().cached_bytes, 0U);
+}
+
+TEST_F(Allocator, PiecesThatAPoolKeepsJoinAfterIt) {
+  void* whole = memory.allocate(8 * kMiB);
+  memory.free(whole);
+  void* a = memory.allocate(4 * kMiB);
+  void* b = memory.allocate(4 * kMiB);
+  const auto pool = memory.begin_pool();
+  memory.free(a);
+  memory.free(b);
+  memory.end_pool();
+  memory.release_cached();
+  EXPECT_EQ(source.held.count(whole), 1U);  // the recording may name it
+  memory.drop_pool(pool);
+  EXPECT_EQ(memory.allocate(8 * kMiB), whole);
+  memory.free(whole);
+}
+
+/// Blocks of all sizes, from the shared pool and from private ones, never overlap, and nothing is lost.
+TEST_F(Allocator, BlocksNeverOverlap) {
+  std::mt19937 random(1);
+  std::map<char*, std::size_t> live;
+  std::vector<CachingAllocator::Pool> pools;
+  bool recording = false;
+  for (int step = 0; step < 20000; ++step) {
+    const std::uint32_t choice = random() % 1000;
+    if (choice < 500) {
+      const std::size_t bytes = std::size_t{1} << random() % 24, more = bytes + random() % bytes;
+      auto* block = static_cast<char*>(memory.allocate(more));
+      const auto next = live.lower_bound(block);
+      ASSERT_TRUE(next == live.end() || block + more <= next->first);
+      ASSERT_TRUE(next == live.begin() || std::prev(next)->first + std::prev(next)->second <= block);
+      live[block] = more;
+    } else if (choice < 990 && !live.empty()) {
+      const auto block = std::next(live.begin(), static_cast<std::ptrdiff_t>(random() % live.size()));
+      memory.free(block->first);
+      live.erase(block);
+    } else if (choice < 995) {
+      if (recording)
+        memory.end_pool();
+      else
+        pools.push_back(memory.begin_pool());
+      recording = !recording;
+    } else if (choice < 998 && !pools.empty()) {
+      if (recording && pools.size() == 1) continue;
+      memory.drop_pool(pools.front());
+      pools.erase(pools.begin());
+    } else {
+      memory.release_cached();
+    }
+    const MemoryStatistics now = memory.statistics();
+    ASSERT_EQ(now.live_bytes + now.cached_bytes, source.total);
+  }
+  if (recording) memory.end_pool();
+  for (const auto& [block, bytes] : live) memory.free(block);
+  for (const auto pool : pools) memory.drop_pool(pool);
+  memory.release_cached();
+  EXPECT_EQ(source.total, 0U);
 }
 
 TEST_F(Allocator, AnotherThreadIsNotServedFromThePool) {
