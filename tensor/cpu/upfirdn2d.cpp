@@ -8,6 +8,7 @@
 // of its rows.
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "tensor/cpu/convert.h"
@@ -20,6 +21,9 @@ namespace om {
 namespace {
 
 using namespace cpu;
+
+constexpr std::int64_t kFewChannels = 16;  // below, a pixel's channels do not fill a vector or two
+constexpr std::int64_t kPhasePixels = 64;
 
 /// Which taps and input places one output reads along an axis.
 struct Window {
@@ -84,6 +88,17 @@ void sum_along(C* y, const X* x, std::int64_t count, std::int64_t stride, const 
       sum_taps<4, Add>(y, x, count, stride, taps);
       return sum_along<true>(y, x + 4 * stride, count, stride, taps + 4, tap_count - 4);
   }
+}
+
+/// y[i step + c] (+)= pixels[i, c]
+template <bool Add, class C>
+void deal(const C* pixels, std::int64_t count, std::int64_t channels, C* y, std::int64_t step) {
+  const auto deal_all = [&](auto width) {
+    for (std::int64_t i = 0; i < count; ++i, y += step, pixels += width)
+      for (std::int64_t c = 0; c < width; ++c) y[c] = Add ? y[c] + pixels[c] : pixels[c];
+  };
+  if (channels == 3) return deal_all(std::integral_constant<std::int64_t, 3>());
+  deal_all(channels);
 }
 
 /// u and v with f = u v to within `tolerance` of the largest tap; false where there are none.
@@ -204,10 +219,31 @@ class UpFirDn {
     const std::int64_t channels = x_.shape[3];
     if (horizontal_.up == 1 && horizontal_.down == 1)
       return sum_along<Add>(y, line, (q1 - q0) * channels, channels, taps.of(0), horizontal_.taps);
+    if (horizontal_.down == 1 && channels < kFewChannels) return sum_phases<Add>(y, line, left, q0, q1, taps);
     for (std::int64_t q = q0; q < q1; ++q) {
       const Window window = horizontal_.window(q);
       sum_along<Add>(y + (q - q0) * channels, line + (window.first - left) * channels, channels, channels,
                      taps.of(window.phase), window.taps);
+    }
+  }
+
+  /// The same where a pixel has too few channels for a loop of its own: every up-th output has the same taps
+  /// and reads one input pixel further, so they are one sum over pixels and channels, dealt out afterwards.
+  template <bool Add>
+  void sum_phases(C* y, const C* line, std::int64_t left, std::int64_t q0, std::int64_t q1,
+                  const Phases<C>& taps) const {
+    const std::int64_t channels = x_.shape[3], up = horizontal_.up;
+    C phase[kPhasePixels * kFewChannels];
+    for (std::int64_t from = q0; from < std::min(q1, q0 + up); ++from) {
+      const Window window = horizontal_.window(from);
+      const C* x = line + (window.first - left) * channels;
+      const std::int64_t pixels = (q1 - from + up - 1) / up;
+      for (std::int64_t i = 0; i < pixels; i += kPhasePixels) {
+        const std::int64_t count = std::min(kPhasePixels, pixels - i);
+        sum_along<false>(phase, x + i * channels, count * channels, channels, taps.of(window.phase),
+                         window.taps);
+        deal<Add>(phase, count, channels, y + (from - q0 + i * up) * channels, up * channels);
+      }
     }
   }
 

@@ -63,6 +63,8 @@ std::vector<Case> filter_cases() {
   add("large_up2", {2, 19, 21, 33}, {4, 4}, resample(2, 1, 2, 1), kConformance);
   add("large_down2", {2, 38, 36, 33}, {4, 4}, resample(1, 2, 1, 1), kConformance);
   add("large_rgb", {2, 64, 61, 3}, {4, 4}, resample(2, 1, 2, 1), kConformance);
+  add("wide_rgb", {2, 5, 150, 3}, {4, 4}, resample(2, 1, 2, 1), kConformance);
+  add("wide_up3", {1, 4, 90, 5}, {5, 4}, resample(3, 1, 3, 1, true), kConformance);
   return cases;
 }
 
