@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <iostream>
@@ -16,11 +17,20 @@ namespace {
 std::atomic<bool> interrupt_flag = false;
 static_assert(std::atomic<bool>::is_always_lock_free);  // a signal handler sets it
 
-std::string on_one_line(std::string_view message) {
-  std::string line(message);
-  std::replace_if(
-      line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
-  return line;
+/// Needs no memory: what it says may be that there is none.
+void print_line(std::string_view name, std::string_view message) {
+  std::array<char, 4096> buffer;  // written at once where it holds the line
+  std::size_t filled = 0;
+  const auto put = [&](char c) {
+    buffer[filled++] = c;
+    if (filled < buffer.size()) return;
+    std::cerr.write(buffer.data(), static_cast<std::streamsize>(filled));
+    filled = 0;
+  };
+  std::for_each(name.begin(), name.end(), put);
+  for (const char c : message) put(c == '\n' || c == '\r' ? ' ' : c);
+  put('\n');
+  std::cerr.write(buffer.data(), static_cast<std::streamsize>(filled));
 }
 
 }  // namespace
@@ -30,9 +40,9 @@ Backend& start(const Common& common) {
   return backend(common.backend);
 }
 
-void complain(std::string_view message) { std::cerr << "onemodel: " + on_one_line(message) + "\n"; }
+void complain(std::string_view message) { print_line("onemodel: ", message); }
 
-void note(std::string_view message) { std::cerr << on_one_line(message) + "\n"; }
+void note(std::string_view message) { print_line("", message); }
 
 void Pace::step() {
   ++done_;

@@ -43,10 +43,10 @@ int run(const std::vector<std::string>& words) {
   return common ? command->run(*common) : kDone;
 }
 
-int guarded_run(const std::vector<std::string>& words) {
+int guarded_run(int argc, char** argv) {
   try {
     require_processor();
-    const int code = run(words);
+    const int code = run({argv + std::min(argc, 1), argv + argc});
     std::cout.flush();
     if (!std::cout) fail("standard output: cannot write");
     return code;
@@ -70,4 +70,11 @@ int guarded_run(const std::vector<std::string>& words) {
 }  // namespace
 }  // namespace om
 
-int main(int argc, char** argv) { return om::guarded_run({argv + std::min(argc, 1), argv + argc}); }
+int main(int argc, char** argv) {
+  try {
+    return om::guarded_run(argc, argv);
+  } catch (const std::bad_alloc&) {  // while an error was worded
+    om::complain("not enough memory");
+    return om::kFailed;
+  }
+}

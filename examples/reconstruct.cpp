@@ -5,7 +5,6 @@
 #include <iostream>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "examples/common.h"
@@ -13,6 +12,7 @@
 #include "io/model_file.h"
 #include "io/resize.h"
 #include "train/evaluate.h"
+#include "train/flat_json.h"
 
 namespace om {
 namespace {
@@ -49,24 +49,22 @@ class OutputNames {
   std::set<std::string> taken_;
 };
 
-nlohmann::ordered_json to_json(const ImageScores& scores) {
-  const auto number = [](const std::optional<double>& value) {
-    return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
-  };
-  return {
-      {"psnr", number(scores.psnr)}, {"ssim", number(scores.ssim)}, {"ssim_wang", number(scores.ssim_wang)}};
+/// The three figures as members of a JSON object.
+std::string json_members(const ImageScores& scores, const std::string& indent) {
+  const auto number = [](const std::optional<double>& value) { return value ? json_text(*value) : "null"; };
+  return indent + "\"psnr\": " + number(scores.psnr) + ",\n" + indent + "\"ssim\": " + number(scores.ssim) +
+         ",\n" + indent + "\"ssim_wang\": " + number(scores.ssim_wang) + "\n";
 }
 
 void print_json(const std::vector<ImageScores>& scores) {
-  nlohmann::ordered_json images = nlohmann::ordered_json::array();
+  std::string out = "{\n  \"images\": [";
   for (const ImageScores& image : scores) {
-    nlohmann::ordered_json entry = {{"file", image.file}};
-    entry.update(to_json(image));
-    images.push_back(std::move(entry));
+    out += &image == &scores.front() ? "\n" : ",\n";
+    // a file's name need not be UTF-8, JSON must
+    out +=
+        "    {\n      \"file\": " + json_text(image.file) + ",\n" + json_members(image, "      ") + "    }";
   }
-  const nlohmann::ordered_json all = {{"images", std::move(images)}, {"mean", to_json(mean_of(scores))}};
-  // a file's name need not be UTF-8, JSON must
-  std::cout << all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
+  std::cout << out + "\n  ],\n  \"mean\": {\n" + json_members(mean_of(scores), "    ") + "  }\n}\n";
 }
 
 void print_table(const std::vector<ImageScores>& scores) {

@@ -29,6 +29,7 @@ class FileSource final : public ByteSource {
       const std::size_t want = std::min(out.size(), std::size_t{1} << 30);
       const ssize_t n = ::pread(descriptor_, out.data(), want, static_cast<off_t>(offset));
       if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == ENOMEM) fail<OutOfMemory>("not enough memory to read ", name());
       if (n < 0) fail<InputError>(name(), ": cannot read: ", std::strerror(errno));
       if (n == 0) fail<InputError>(name(), ": became shorter while it was read");
       out = out.subspan(static_cast<std::size_t>(n));
@@ -118,7 +119,8 @@ std::shared_ptr<const ByteSource> open_source(const std::string& path_given) {
   for (char& c : path)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   // A shortage of our own says nothing about the file.
-  if (descriptor < 0 && (error == EMFILE || error == ENFILE || error == ENOMEM))
+  if (descriptor < 0 && error == ENOMEM) fail<OutOfMemory>("not enough memory to read ", path);
+  if (descriptor < 0 && (error == EMFILE || error == ENFILE))
     fail(path, ": cannot open: ", std::strerror(error));
   if (descriptor < 0) fail<InputError>(path, ": cannot open: ", std::strerror(error));
   struct stat info {};

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <system_error>
 
+#include "io/folder.h"
 #include "io/image_codec.h"
 #include "tensor/error.h"
 
@@ -21,13 +22,13 @@ bool has_image_name(const fs::path& file) {
   return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
 }
 
-template <class Iterator>
-void list(const fs::path& folder, std::vector<fs::path>& files) {
+void list(const fs::path& folder, bool recursive, std::vector<fs::path>& files) {
   std::error_code error;
-  Iterator entry(folder, error);
-  for (; !error && entry != Iterator(); entry.increment(error)) {
+  for (const std::string& name : names_in(folder.string(), error)) {
+    const fs::path entry = folder / name;
     std::error_code unknown;  // a dangling link is listed: reading it will say what is wrong
-    if (has_image_name(entry->path()) && !entry->is_directory(unknown)) files.push_back(entry->path());
+    if (has_image_name(entry) && !fs::is_directory(entry, unknown)) files.push_back(entry);
+    if (recursive && fs::is_directory(fs::symlink_status(entry, unknown))) list(entry, recursive, files);
   }
   if (error) fail<InputError>(one_line(folder), ": cannot read the folder: ", error.message());
 }
@@ -52,11 +53,7 @@ ImageFolder::ImageFolder(fs::path folder, bool recursive) : folder_(std::move(fo
                      status.type() == fs::file_type::not_found ? "no such folder" : error.message());
   }
   if (!fs::is_directory(status)) fail<InputError>(one_line(folder_), ": is not a folder");
-  if (recursive) {
-    list<fs::recursive_directory_iterator>(folder_, files_);
-  } else {
-    list<fs::directory_iterator>(folder_, files_);
-  }
+  list(folder_, recursive, files_);
   if (files_.empty()) fail<InputError>(one_line(folder_), ": holds no readable image");
   if (files_.size() > std::numeric_limits<uint32_t>::max())
     fail<InputError>(one_line(folder_), ": too many files");

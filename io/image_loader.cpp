@@ -10,6 +10,7 @@
 #include <exception>
 #include <mutex>
 #include <set>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -64,8 +65,13 @@ class ImageLoader::Work {
           options_.size, ", ", options_.batch, ", ", options_.threads, ", ", options_.ahead, ", ",
           options_.ranks, ", ", options_.rank);
     }
+    threads_.reserve(static_cast<size_t>(options_.threads));
     try {
       for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { decode_until_stopped(); });
+    } catch (const std::system_error& error) {
+      stop();
+      fail<OutOfMemory>("not enough memory or too many threads: cannot start thread ", threads_.size() + 1,
+                        " of the ", options_.threads, " that decode images (", error.code().message(), ")");
     } catch (...) {
       stop();
       throw;
@@ -90,9 +96,9 @@ class ImageLoader::Work {
         if (named_.insert(failure.file).second) warnings_.push_back(std::move(failure.reason));
       }
     }
+    enqueue();  // before the position moves: it may lack memory
     position_ += stride();
     queue_.pop_front();
-    enqueue();
     work_to_do_.notify_all();
     return std::move(front->batch);
   }

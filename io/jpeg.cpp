@@ -20,6 +20,7 @@
 #include "io/exif.h"
 #include "io/image_codec.h"
 #include "io/longjmp_guard.h"
+#include "io/shortage.h"
 
 namespace om {
 namespace {
@@ -160,9 +161,11 @@ int orientation_of(const jpeg_decompress_struct& info) {
 }  // namespace
 
 Image decode_jpeg(std::span<const uint8_t> bytes, std::string_view name) {
+  const Shortage shortage;
   Reader reader;
   jpeg_decompress_struct& info = reader.info;
   const auto check = [&](bool went_well) {
+    shortage.check("to read ", name);
     if (!went_well) fail<InputError>(name, ": broken JPEG: ", reader.escape.reason);
   };
 
@@ -213,6 +216,7 @@ std::vector<uint8_t> encode_jpeg(const Image& image, int quality) {
          image.height, "x", image.width, " and ", image.pixels.size(), " bytes");
   }
   if (quality < 1 || quality > 100) fail("encode_jpeg: quality is 1 to 100, got ", quality);
+  const Shortage shortage;
   Writer writer;
   jpeg_compress_struct& info = writer.info;
   const bool went_well = guarded(writer.escape, [&] {
@@ -231,6 +235,7 @@ std::vector<uint8_t> encode_jpeg(const Image& image, int quality) {
     }
     jpeg_finish_compress(&info);
   });
+  shortage.check("to write a JPEG");
   if (!went_well) fail("encode_jpeg: ", writer.escape.reason);
   return std::move(writer.destination.bytes);
 }

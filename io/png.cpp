@@ -14,6 +14,7 @@
 #include "io/exif.h"
 #include "io/image_codec.h"
 #include "io/longjmp_guard.h"
+#include "io/shortage.h"
 
 namespace om {
 namespace {
@@ -127,12 +128,14 @@ int orientation_of(Reader& reader) {
 
 Image decode_png(std::span<const uint8_t> bytes, std::string_view name) {
   check_chunks(bytes, name);
+  const Shortage shortage;
   Reader reader(bytes);
-  if (!reader.open()) fail(name, ": no memory for libpng");
   const auto check = [&](bool went_well) {
+    shortage.check("to read ", name);
     if (!went_well) fail<InputError>(name, ": broken PNG: ", reader.escape.reason);
   };
 
+  check(reader.open());
   png_uint_32 width = 0;
   png_uint_32 height = 0;
   int bit_depth = 0;
@@ -187,18 +190,20 @@ std::vector<uint8_t> encode_png(const Image& image) {
     fail("encode_png: expected an image of at least one pixel with 3 bytes each, got ", image.height, "x",
          image.width, " and ", image.pixels.size(), " bytes");
   }
+  const Shortage shortage;
   Writer writer;
-  if (!writer.open()) fail("encode_png: no memory for libpng");
-  const bool went_well = guarded(writer.escape, [&] {
-    png_set_write_fn(writer.png, &writer.bytes, write_bytes, flush);
-    png_set_IHDR(writer.png, writer.info, static_cast<png_uint_32>(image.width),
-                 static_cast<png_uint_32>(image.height), 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
-                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-    png_set_compression_level(writer.png, 6);
-    png_write_info(writer.png, writer.info);
-    for (int y = 0; y < image.height; ++y) png_write_row(writer.png, image.row(y));
-    png_write_end(writer.png, nullptr);
-  });
+  const bool went_well =
+      writer.open() && guarded(writer.escape, [&] {
+        png_set_write_fn(writer.png, &writer.bytes, write_bytes, flush);
+        png_set_IHDR(writer.png, writer.info, static_cast<png_uint_32>(image.width),
+                     static_cast<png_uint_32>(image.height), 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                     PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+        png_set_compression_level(writer.png, 6);
+        png_write_info(writer.png, writer.info);
+        for (int y = 0; y < image.height; ++y) png_write_row(writer.png, image.row(y));
+        png_write_end(writer.png, nullptr);
+      });
+  shortage.check("to write a PNG");
   if (!went_well) fail("encode_png: ", writer.escape.reason);
   return std::move(writer.bytes);
 }

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "io/shortage.h"
 #include "tensor/error.h"
 
 namespace om {
@@ -85,15 +86,19 @@ struct ZipArchive::State {
   }
 
   OpenEntry open(const ZipEntry& entry) {
+    const Shortage shortage;
     OpenEntry file(zip_fopen_index(archive, entry.index, 0));
+    shortage.check("to read ", this->file());
     if (!file) fail<InputError>(this->file(), ": entry ", printable(entry.name), ": ", zip_strerror(archive));
     return file;
   }
 
   void read(zip_file_t* from, const ZipEntry& entry, std::span<std::byte> out) {
+    const Shortage shortage;
     while (!out.empty()) {
       const zip_int64_t n = zip_fread(from, out.data(), std::min<std::size_t>(out.size(), 1 << 24));
       if (n <= 0) {
+        shortage.check("to read ", file());
         fail<InputError>(file(), ": entry ", printable(entry.name), ": ",
                          n == 0 ? "ends too early" : zip_file_strerror(from));
       }
@@ -106,9 +111,11 @@ ZipArchive::ZipArchive(std::shared_ptr<const ByteSource> source) : state_(std::m
   state_->feed.source = std::move(source);
   zip_error_init(&state_->feed.error);
   const std::string& file = state_->file();
+  const Shortage shortage;
   const auto refuse = [&](zip_error_t& error) {
     const std::string reason = zip_error_strerror(&error);
     zip_error_fini(&error);
+    shortage.check("to read ", file);
     fail<InputError>(file, ": broken zip archive: ", reason);
   };
   zip_error_t error;
@@ -121,6 +128,7 @@ ZipArchive::ZipArchive(std::shared_ptr<const ByteSource> source) : state_(std::m
     refuse(error);
   }
   zip_error_fini(&error);
+  shortage.check("to read ", file);
 
   const zip_int64_t count = zip_get_num_entries(state_->archive, 0);
   std::uint64_t packed = 0;
@@ -130,6 +138,7 @@ ZipArchive::ZipArchive(std::shared_ptr<const ByteSource> source) : state_(std::m
     constexpr auto needed = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD;
     if (zip_stat_index(state_->archive, static_cast<zip_uint64_t>(i), ZIP_FL_ENC_RAW, &stat) != 0 ||
         (stat.valid & needed) != needed) {
+      shortage.check("to read ", file);
       fail<InputError>(file, ": broken zip archive: entry ", i, ": ", zip_strerror(state_->archive));
     }
     const auto bad = [&](const auto&... why) {
@@ -162,9 +171,11 @@ std::vector<std::byte> ZipArchive::read(const ZipEntry& entry) const {
   const OpenEntry file = state_->open(entry);
   std::vector<std::byte> out(entry.size);
   state_->read(file.get(), entry, out);
+  const Shortage shortage;
   std::byte extra;  // asking past the end also makes libzip compare the checksum
   const zip_int64_t more = zip_fread(file.get(), &extra, 1);
   if (more != 0) {
+    shortage.check("to read ", state_->file());
     fail<InputError>(state_->file(), ": entry ", printable(entry.name), ": ",
                      more > 0 ? "is longer than the archive says" : zip_file_strerror(file.get()));
   }

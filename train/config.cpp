@@ -4,18 +4,17 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <type_traits>
 #include <variant>
 
 #include "io/bytes.h"
 #include "io/suggest.h"
+#include "train/flat_json.h"
 
 namespace om {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Field = std::variant<std::string TrainConfig::*, std::int64_t TrainConfig::*, double TrainConfig::*,
                            std::optional<double> TrainConfig::*>;
 
@@ -69,33 +68,25 @@ std::vector<std::string> names() {
   return names;
 }
 
-/// Parses text into a flat object; nothing nested, nothing twice.
-Json parse_flat(std::string_view json, const std::string& name) {
+using Members = std::vector<std::pair<std::string, JsonValue>>;
+
+/// The members of a flat object; nothing nested, nothing twice.
+Members parse_settings(std::string_view json, const std::string& name) {
+  FlatJson parsed = read_flat_json(json);
+  if (parsed.nests) fail<InputError>(name, ": settings are one flat JSON object, nothing in them nests");
   std::set<std::string> seen;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    using Event = Json::parse_event_t;
-    const bool opens = event == Event::object_start || event == Event::array_start;
-    if (opens && depth > 0)
-      fail<InputError>(name, ": settings are one flat JSON object, nothing in them nests");
-    if (event == Event::key && !seen.insert(parsed.get<std::string>()).second)
-      fail<InputError>(name, ": key '", printable(parsed.get<std::string>()), "' stands twice");
-    return true;
-  };
-  Json object;
-  try {
-    object = Json::parse(json, watch);
-  } catch (const Json::parse_error& error) {
-    fail<InputError>(name, ": no valid JSON at byte ", error.byte);
-  } catch (const Json::exception&) {
-    fail<InputError>(name, ": no valid JSON");
-  }
-  if (!object.is_object()) fail<InputError>(name, ": settings are a JSON object {..}");
-  return object;
+  for (const auto& [key, value] : parsed.members)
+    if (!seen.insert(key).second) fail<InputError>(name, ": key '", printable(key), "' stands twice");
+  if (parsed.broken_at) fail<InputError>(name, ": no valid JSON at byte ", *parsed.broken_at);
+  if (!parsed.valid) fail<InputError>(name, ": no valid JSON");
+  if (!parsed.is_object) fail<InputError>(name, ": settings are a JSON object {..}");
+  return std::move(parsed.members);
 }
 
-double number(const Json& value, const std::string& name, const char* key) {
-  if (!value.is_number()) fail<InputError>(name, ": '", key, "' expects a number");
-  return value.get<double>();
+double number(const JsonValue& value, const std::string& name, const char* key) {
+  if (const auto* whole = std::get_if<std::int64_t>(&value)) return static_cast<double>(*whole);
+  if (const auto* x = std::get_if<double>(&value)) return *x;
+  fail<InputError>(name, ": '", key, "' expects a number");
 }
 
 /// "must lie between .." where a number is out of its key's range, else empty.
@@ -118,22 +109,23 @@ std::string range_complaint(const TrainConfig& config, const Key& key) {
       key.field);
 }
 
-void read_value(TrainConfig& config, const Key& key, const Json& value, const std::string& name) {
+void read_value(TrainConfig& config, const Key& key, const JsonValue& value, const std::string& name) {
   std::visit(
       [&](auto field) {
         auto& target = config.*field;
         using T = std::remove_reference_t<decltype(target)>;
         if constexpr (std::is_same_v<T, std::string>) {
-          if (!value.is_string()) fail<InputError>(name, ": '", key.name, "' expects a text");
-          target = value.get<std::string>();
+          const auto* words = std::get_if<std::string>(&value);
+          if (words == nullptr) fail<InputError>(name, ": '", key.name, "' expects a text");
+          target = *words;
         } else if constexpr (std::is_same_v<T, std::int64_t>) {
           const double x = number(value, name, key.name);
-          const bool fits =
-              value.is_number_float() ? std::abs(x) < 9e15 && x == std::floor(x) : std::abs(x) < 9.2e18;
+          const auto* whole = std::get_if<std::int64_t>(&value);
+          const bool fits = whole ? std::abs(x) < 9.2e18 : std::abs(x) < 9e15 && x == std::floor(x);
           if (!fits) fail<InputError>(name, ": '", key.name, "' expects a whole number");
-          target = value.is_number_float() ? static_cast<std::int64_t>(x) : value.get<std::int64_t>();
+          target = whole ? *whole : static_cast<std::int64_t>(x);
         } else {
-          if (std::is_same_v<T, std::optional<double>> && value.is_null()) {
+          if (std::is_same_v<T, std::optional<double>> && std::holds_alternative<std::nullptr_t>(value)) {
             target = T{};
           } else {
             target = number(value, name, key.name);
@@ -165,9 +157,8 @@ const std::vector<ConfigKey>& config_keys() {
 }
 
 std::vector<std::string> apply_json(TrainConfig& config, std::string_view json, const std::string& name) {
-  const Json object = parse_flat(json, name);
   std::vector<std::string> keys;
-  for (const auto& [word, value] : object.items()) {
+  for (const auto& [word, value] : parse_settings(json, name)) {
     const Key* key = find_key(word);
     if (key == nullptr)
       fail<InputError>(name, ": unknown key '", printable(word), "'", suggestion(word, names()));
@@ -188,21 +179,25 @@ std::vector<std::string> apply_json_file(TrainConfig& config, const std::string&
 }
 
 std::string to_json(const TrainConfig& config, bool paths) {
-  Json object = Json::object();
+  std::string out;
   for (const Key& key : table()) {
     if (key.path && !paths) continue;
-    std::visit(
-        [&](auto field) {
-          if constexpr (std::is_same_v<decltype(field), std::optional<double> TrainConfig::*>) {
-            object[key.name] = config.*field ? Json(*(config.*field)) : Json(nullptr);
+    const std::string value = std::visit(
+        [&](auto field) -> std::string {
+          const auto& x = config.*field;
+          using T = std::remove_cvref_t<decltype(x)>;
+          if constexpr (std::is_same_v<T, std::optional<double>>) {
+            return x ? json_text(*x) : "null";
+          } else if constexpr (std::is_same_v<T, std::int64_t>) {
+            return std::to_string(x);
           } else {
-            object[key.name] = config.*field;
+            return json_text(x);  // a path need not be UTF-8; such bytes are replaced
           }
         },
         key.field);
+    out += (out.empty() ? "{\n  \"" : ",\n  \"") + std::string(key.name) + "\": " + value;
   }
-  // a path need not be UTF-8; such bytes are replaced
-  return object.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return out + "\n}\n";
 }
 
 void overlay(TrainConfig& into, const TrainConfig& from, const std::vector<std::string>& keys) {

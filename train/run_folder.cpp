@@ -10,10 +10,11 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "io/bytes.h"
+#include "io/folder.h"
 #include "tensor/error.h"
+#include "train/flat_json.h"
 
 namespace om {
 namespace {
@@ -30,10 +31,23 @@ struct Line {
 };
 
 Line parse_line(const std::string& line) {
-  const auto object = nlohmann::json::parse(line, nullptr, false);
-  if (!object.is_object() || !object.contains("iteration") || !object["iteration"].is_number_integer())
-    return {};
-  return {object["iteration"].get<std::int64_t>(), object.contains("validation")};
+  const FlatJson object = read_flat_json(line);
+  Line found;
+  if (!object.valid) return found;
+  for (const auto& [key, value] : object.members) {
+    if (const auto* n = std::get_if<std::int64_t>(&value); n != nullptr && key == "iteration")
+      found.iteration = *n;
+    found.validation = found.validation || key == "validation";
+  }
+  return found;
+}
+
+/// A file that cannot be looked at is an error: taken for one that is not there, a run would start anew.
+bool is_there(const std::string& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (status.type() == fs::file_type::none) fail(path, ": cannot look at it: ", error.message());
+  return fs::exists(status);
 }
 
 }  // namespace
@@ -46,15 +60,12 @@ std::string RunFolder::sample_file(std::int64_t iteration) const {
   return fmt::format("{}/samples/{:06}.png", path_, iteration);
 }
 
-bool RunFolder::has_settings() const {
-  std::error_code ignored;
-  return fs::exists(config_file(), ignored);
-}
+bool RunFolder::has_settings() const { return is_there(config_file()); }
 
 bool RunFolder::holds_a_run() const {
   std::error_code ignored;
-  const bool measured = fs::exists(metrics_file(), ignored) && !fs::is_empty(metrics_file(), ignored);
-  return has_settings() || measured || fs::exists(model_file(), ignored) || !checkpoints().empty();
+  const bool measured = is_there(metrics_file()) && !fs::is_empty(metrics_file(), ignored);
+  return has_settings() || measured || is_there(model_file()) || !checkpoints().empty();
 }
 
 void RunFolder::create() const {
@@ -67,9 +78,12 @@ void RunFolder::create() const {
 
 std::vector<std::int64_t> RunFolder::checkpoints() const {
   std::vector<std::int64_t> iterations;
-  std::error_code ignored;
-  for (const fs::directory_entry& entry : fs::directory_iterator(path_ + "/checkpoints", ignored)) {
-    const std::string name = entry.path().filename().string();
+  const std::string folder = path_ + "/checkpoints";
+  if (!is_there(folder)) return {};
+  std::error_code problem;
+  const std::vector<std::string> names = names_in(folder, problem);
+  if (problem) fail(folder, ": cannot read the folder: ", problem.message());
+  for (const std::string& name : names) {
     if (!name.ends_with(checkpoint_suffix)) continue;
     const char* end = name.data() + name.size() - checkpoint_suffix.size();
     std::int64_t iteration = -1;
@@ -88,12 +102,9 @@ void RunFolder::remove_checkpoint(std::int64_t iteration) const {
 
 void RunFolder::remove_temporaries() const {
   std::error_code ignored;
-  std::vector<fs::path> left;
-  for (const fs::directory_entry& entry : fs::directory_iterator(path_ + "/checkpoints", ignored)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with('.') && name.ends_with(".safetensors.tmp")) left.push_back(entry.path());
-  }
-  for (const fs::path& file : left) fs::remove(file, ignored);
+  const std::string folder = path_ + "/checkpoints";
+  for (const std::string& name : names_in(folder, ignored))
+    if (name.starts_with('.') && name.ends_with(".safetensors.tmp")) fs::remove(folder + "/" + name, ignored);
 }
 
 MetricsLog::MetricsLog(std::string path) : path_(std::move(path)) {

@@ -1,0 +1,129 @@
+#include "tests/memory/failing_malloc.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <link.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+// glibc's own, under the names it keeps for this.
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+}
+
+namespace {
+
+std::atomic<bool> armed{false}, aligned_alone{false};
+std::atomic<std::int64_t> counted{0}, fail_at{0}, threads_left{-1};
+std::atomic<int> mode{kFailOnce};
+std::uintptr_t gomp_begin = 0, gomp_end = 0;
+
+int find_gomp(dl_phdr_info* library, std::size_t, void*) {
+  if (std::strstr(library->dlpi_name, "libgomp") == nullptr) return 0;
+  for (int i = 0; i < library->dlpi_phnum; ++i) {
+    const auto& part = library->dlpi_phdr[i];
+    if (part.p_type != PT_LOAD || (part.p_flags & PF_X) == 0) continue;
+    gomp_begin = library->dlpi_addr + part.p_vaddr;
+    gomp_end = gomp_begin + part.p_memsz;
+  }
+  return 1;
+}
+
+/// Whether this request is to be refused; `caller` is where the request came from.
+bool refused(bool aligned, void* caller) {
+  if (!armed.load(std::memory_order_relaxed) || (aligned_alone && !aligned)) return false;
+  const auto from = reinterpret_cast<std::uintptr_t>(caller);
+  if (from >= gomp_begin && from < gomp_end) return false;
+  const std::int64_t n = ++counted;
+  if (fail_at < 1 || (mode == kFailOnce ? n != fail_at : n < fail_at)) return false;
+  errno = ENOMEM;
+  return true;
+}
+
+std::int64_t number(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? 0 : std::atoll(value);
+}
+
+__attribute__((constructor)) void start() {
+  dl_iterate_phdr(find_gomp, nullptr);
+  if (const std::int64_t n = number("ONEMODEL_FAIL_THREAD")) failing_threads_arm(n);
+  if (std::getenv("ONEMODEL_FAIL_AT") != nullptr)
+    failing_malloc_arm(number("ONEMODEL_FAIL_AT"),
+                       static_cast<FailingMallocMode>(number("ONEMODEL_FAIL_MODE")), false);
+}
+
+__attribute__((destructor)) void finish() {
+  const char* file = std::getenv("ONEMODEL_FAIL_COUNT");
+  if (file == nullptr) return;
+  const std::int64_t count = failing_malloc_disarm();
+  const int descriptor = ::open(file, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  char text[32];
+  const int length = std::snprintf(text, sizeof text, "%lld\n", static_cast<long long>(count));
+  (void)!::write(descriptor, text, static_cast<std::size_t>(length));
+  ::close(descriptor);
+}
+
+}  // namespace
+
+extern "C" {
+
+void failing_malloc_arm(std::int64_t n, FailingMallocMode new_mode, bool aligned) {
+  fail_at = n;
+  mode = new_mode;
+  aligned_alone = aligned;
+  counted = 0;
+  armed = true;
+}
+
+std::int64_t failing_malloc_disarm() {
+  armed = false;
+  return counted;
+}
+
+void failing_threads_arm(std::int64_t n) { threads_left = n - 1; }
+
+void* malloc(std::size_t size) noexcept {
+  return refused(false, __builtin_return_address(0)) ? nullptr : __libc_malloc(size);
+}
+
+void* calloc(std::size_t count, std::size_t size) noexcept {
+  return refused(false, __builtin_return_address(0)) ? nullptr : __libc_calloc(count, size);
+}
+
+void* realloc(void* old, std::size_t size) noexcept {
+  return refused(false, __builtin_return_address(0)) ? nullptr : __libc_realloc(old, size);
+}
+
+int posix_memalign(void** out, std::size_t alignment, std::size_t size) noexcept {
+  if (refused(true, __builtin_return_address(0))) return ENOMEM;
+  void* block = __libc_memalign(alignment, size);
+  if (block == nullptr) return ENOMEM;
+  *out = block;
+  return 0;
+}
+
+void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  return refused(true, __builtin_return_address(0)) ? nullptr : __libc_memalign(alignment, size);
+}
+
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*body)(void*),
+                   void* argument) noexcept {
+  using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+  static const auto create = reinterpret_cast<Create>(dlsym(RTLD_NEXT, "pthread_create"));
+  if (threads_left >= 0 && threads_left-- <= 0) {
+    threads_left = 0;
+    return EAGAIN;
+  }
+  return create(thread, attributes, body, argument);
+}
+}

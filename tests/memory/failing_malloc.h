@@ -1,0 +1,31 @@
+// Memory that runs out on purpose: a shared library that stands before the C library's malloc and its
+// relatives, so operator new, tensor memory (posix_memalign), libpng, libjpeg, libzip and zlib all draw from
+// it. A test that links it arms it by hand; another program gets it through LD_PRELOAD and is armed by its
+// environment.
+//
+// libgomp's own requests always pass: it answers a refusal by ending the process (see tensor/cpu/parallel.h).
+#pragma once
+
+#include <cstdint>
+
+extern "C" {
+
+enum FailingMallocMode : int {
+  kFailOnce,    ///< the n-th request alone is refused
+  kFailOnward,  ///< and every later one
+};
+
+/// The n-th request from now on (1: the next) is refused, whatever thread makes it. `aligned` counts and
+/// refuses aligned requests alone, which are those of the cpu backend. n < 1: only counts.
+void failing_malloc_arm(std::int64_t n, FailingMallocMode mode, bool aligned);
+
+/// Ends it; returns the requests counted since it was armed.
+std::int64_t failing_malloc_disarm();
+
+/// The n-th thread from now on (1: the next), and every later one, is not started (EAGAIN); 0 ends it.
+void failing_threads_arm(std::int64_t n);
+}
+
+// The environment of a program that preloads this: ONEMODEL_FAIL_AT and ONEMODEL_FAIL_MODE (a number of the
+// enumeration) arm it at the start, ONEMODEL_FAIL_THREAD refuses threads, and ONEMODEL_FAIL_COUNT names a
+// file that gets the number of requests at the end.

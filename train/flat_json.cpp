@@ -1,0 +1,76 @@
+#include "train/flat_json.h"
+
+#include <nlohmann/json.hpp>
+
+namespace om {
+namespace {
+
+using Json = nlohmann::json;
+
+class Reader final : public nlohmann::json_sax<Json> {
+ public:
+  explicit Reader(FlatJson& out) : out_(out) {}
+
+  bool null() override { return take(nullptr); }
+  bool boolean(bool value) override { return take(value); }
+  bool number_integer(number_integer_t value) override { return take(std::int64_t{value}); }
+  bool number_unsigned(number_unsigned_t value) override {
+    const auto whole = static_cast<std::int64_t>(value);
+    return whole >= 0 ? take(whole) : take(static_cast<double>(value));
+  }
+  bool number_float(number_float_t value, const string_t&) override { return take(value); }
+  bool string(string_t& value) override { return take(std::move(value)); }
+  bool binary(binary_t&) override { return false; }
+  bool key(string_t& value) override {
+    if (depth_ == 1) key_ = std::move(value);
+    return true;
+  }
+  bool start_object(std::size_t) override {
+    if (depth_ == 0) out_.is_object = true;
+    return open();
+  }
+  bool start_array(std::size_t) override { return open(); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool parse_error(std::size_t position, const std::string&, const Json::exception& error) override {
+    if (dynamic_cast<const Json::parse_error*>(&error) != nullptr) out_.broken_at = position;
+    return false;
+  }
+
+ private:
+  bool open() {
+    if (depth_ > 0) out_.nests = true;
+    take(std::monostate());
+    ++depth_;
+    return true;
+  }
+  bool close() {
+    --depth_;
+    return true;
+  }
+  bool take(JsonValue value) {
+    if (depth_ == 1 && out_.is_object) out_.members.emplace_back(std::move(key_), std::move(value));
+    return true;
+  }
+
+  FlatJson& out_;
+  std::string key_;
+  int depth_ = 0;
+};
+
+}  // namespace
+
+FlatJson read_flat_json(std::string_view text) {
+  FlatJson out;
+  Reader reader(out);
+  out.valid = Json::sax_parse(text, &reader);
+  return out;
+}
+
+std::string json_text(const std::string& value) {
+  return Json(value).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string json_text(double value) { return Json(value).dump(); }
+
+}  // namespace om
