@@ -2,10 +2,11 @@
 //
 // Input: x[h, w] meets tap (r, s) only where stride divides h + pad - r and w + pad - s. So the pixels of x
 // fall into stride_h stride_w phases, each of which is a plain convolution of g with its own taps, and no
-// product with an inserted zero is formed.
+// product with an inserted zero is formed. A phase that no tap meets (1x1 with stride 2) is zero.
 //
-// Weights: rows are output channels, columns (tap, input channel), and k runs over the pixels of g, in chunks
-// of a fixed size that are added in order.
+// Weights: rows are output channels, columns (tap, input channel), and k runs over the pixels of g, which is
+// read where it lies, as the transposed matrix that it is; the windows of x are packed. With few channels of
+// x it is the other way round, rows being (tap, input channel), and nothing is packed.
 #include <cstring>
 
 #include "tensor/cpu/conv_rows.h"
@@ -31,10 +32,7 @@ void input_grad_phase(CachingAllocator& memory, const T* g, const T* w, T* x, co
   const ImageRows<T> rows{g,        size.oh,  size.ow, size.o, h.count,     v.count,
                           h.origin, v.origin, 1,       1,      taps.data(), zeros};
   const std::int64_t all_taps = size.kh * size.kw;
-  const auto row_c = [&](std::int64_t m) {
-    const std::int64_t b = m % v.count, a = m / v.count % h.count, n = m / v.count / h.count;
-    return x + ((n * size.h + h.first + a * stride_h) * size.w + v.first + b * stride_w) * size.i;
-  };
+  const auto rows_c = phase_c(x, size, h, v);
   const GemmSize gemm_size{size.n * h.count * v.count, size.i, static_cast<std::int64_t>(taps.size()),
                            size.o};
   if (size.i <= 4 && gemm_size.k() > 0) {
@@ -44,7 +42,11 @@ void input_grad_phase(CachingAllocator& memory, const T* g, const T* w, T* x, co
       for (const Tap& tap : taps)
         for (std::int64_t o = 0; o < size.o; ++o) *to++ = w[(o * all_taps + tap.weight) * size.i + j];
     return gemm_dots<T>(gemm_size, rows, turned.as<T>(), gemm_size.k(),
-                        [&](std::int64_t m, std::int64_t j, T value) { row_c(m)[j] = value; });
+                        [&](std::int64_t m, std::int64_t j, T value) {
+                          T* c = nullptr;
+                          rows_c(m, 1, &c);
+                          c[j] = value;
+                        });
   }
   const auto pack = [&](std::int64_t tap, std::int64_t first, std::int64_t count, std::int64_t column,
                         std::int64_t width, T* panel) {
@@ -52,7 +54,26 @@ void input_grad_phase(CachingAllocator& memory, const T* g, const T* w, T* x, co
     kernels<T>().pack_rows(w + (first * all_taps + number) * size.i + column, all_taps * size.i, count, width,
                            panel);
   };
-  gemm<T>(memory, gemm_size, rows, pack, row_c);
+  gemm<T>(memory, gemm_size, rows, pack, rows_c);
+}
+
+/// The phases without a tap, each line of memory once.
+template <class T>
+void clear_gaps(T* x, const ConvSize& size) {
+  const auto met = [](std::int64_t at, std::int64_t pad, std::int64_t stride, std::int64_t taps) {
+    return (at + pad) % stride < taps;
+  };
+  parallel_tiles(size.n * size.h, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t line = begin; line < end; ++line) {
+      T* to = x + line * size.w * size.i;
+      if (!met(line % size.h, size.conv.pad_h, size.conv.stride_h, size.kh)) {
+        std::fill_n(to, size.w * size.i, T(0));
+        continue;
+      }
+      for (std::int64_t v = 0; v < size.w; ++v)
+        if (!met(v, size.conv.pad_w, size.conv.stride_w, size.kw)) std::fill_n(to + v * size.i, size.i, T(0));
+    }
+  });
 }
 
 template <class T>
@@ -62,27 +83,10 @@ void input_grad(CachingAllocator& memory, In g, In w, Out x, const ConvSize& siz
     if (winograd_pays(size))
       return winograd_input_grad(memory, g.as<float>(), w.as<float>(), x.as<float>(), size);
   const std::vector<T> zeros(static_cast<std::size_t>(size.o));
-  for (std::int64_t a = 0; a < size.conv.stride_h; ++a)
-    for (std::int64_t b = 0; b < size.conv.stride_w; ++b)
+  if (size.kh < size.conv.stride_h || size.kw < size.conv.stride_w) clear_gaps(x.as<T>(), size);
+  for (std::int64_t a = 0; a < std::min(size.kh, size.conv.stride_h); ++a)
+    for (std::int64_t b = 0; b < std::min(size.kw, size.conv.stride_w); ++b)
       input_grad_phase(memory, g.as<T>(), w.as<T>(), x.as<T>(), size, a, b, zeros.data());
-}
-
-/// Pixels of g that one product of the weight gradient sums over.
-std::int64_t pixels_at_once(std::int64_t o) {
-  return std::clamp<std::int64_t>((1 << 20) / std::max<std::int64_t>(o, 1), 384, 8192);
-}
-
-/// out[o, pixel] = g[first + pixel, o].
-template <class T>
-void turn_pixels(const T* g, std::int64_t pixels, std::int64_t channels, T* out, std::int64_t step,
-                 int workers) {
-  constexpr std::int64_t kBlock = 16;
-#pragma omp parallel for schedule(static) num_threads(workers) if (workers > 1)
-  for (std::int64_t p0 = 0; p0 < pixels; p0 += kBlock)
-    for (std::int64_t o0 = 0; o0 < channels; o0 += kBlock)
-      for (std::int64_t o = o0; o < std::min(channels, o0 + kBlock); ++o)
-        for (std::int64_t p = p0; p < std::min(pixels, p0 + kBlock); ++p)
-          out[o * step + p] = g[p * channels + o];
 }
 
 /// panel[p, :] = columns [column, column + width) of the windows under pixels first, first + 1, ... of g.
@@ -117,33 +121,50 @@ void pack_windows(const T* x, const ConvSize& size, std::int64_t first, std::int
   }
 }
 
+/// With few channels: rows are the kh kw i numbers of a window, columns the output channels, and the result
+/// is turned.
 template <class T>
-void weight_grad(CachingAllocator& memory, In x, In g, Out w, const ConvSize& size) {
-  if (w.shape.elements() == 0) return;
+void weight_grad_few_channels(CachingAllocator& memory, const T* x, const T* g, T* w, const ConvSize& size) {
+  const Padded<T> padded(memory, x, size);
+  const std::int64_t m = size.kh * size.kw * size.i;
+  Scratch turned(memory, sizeof(T) * static_cast<std::size_t>(m * size.o));
+  const auto panel_of = [&](const KBlock& block, std::int64_t column, std::int64_t width, T* buffer) {
+    const T* from = g + (block.tap * size.ow + block.first) * size.o + column;
+    if (width == kernels<T>().columns) return Panel<T>{from, size.o};
+    kernels<T>().pack_rows(from, size.o, block.length(), width, buffer);
+    return Panel<T>{buffer, kernels<T>().columns};
+  };
+  gemm_few_rows<T>(memory, {m, size.o, size.n * size.oh, size.ow}, WindowColumns<T>{padded, size}, panel_of,
+                   matrix_c(turned.as<T>(), size.o), false);
+  for (std::int64_t o = 0; o < size.o; ++o)
+    for (std::int64_t i = 0; i < m; ++i) w[o * m + i] = turned.as<T>()[i * size.o + o];
+}
+
+template <class T>
+void weight_grad(CachingAllocator& memory, In x_in, In g_in, Out w_out, const ConvSize& size) {
+  const T *x = x_in.as<T>(), *g = g_in.as<T>();
+  T* w = w_out.as<T>();
+  if (w_out.shape.elements() == 0) return;
   if constexpr (std::is_same_v<T, float>)
-    if (winograd_pays_for_weights(size))
-      return winograd_weight_grad(memory, x.as<float>(), g.as<float>(), w.as<float>(), size);
+    if (winograd_pays_for_weights(size)) return winograd_weight_grad(memory, x, g, w, size);
   const std::int64_t pixels = size.n * size.oh * size.ow, columns = size.kh * size.kw * size.i;
-  T* out = w.as<T>();
-  if (pixels == 0) return static_cast<void>(std::fill_n(out, w.shape.elements(), T(0)));
-  const std::int64_t chunk = std::min(pixels, pixels_at_once(size.o));
-  const std::int64_t step =
-      round_up(chunk, 16) + 16;  // odd multiples of a cache line: no power-of-two strides
-  Scratch turned(memory, sizeof(T) * static_cast<std::size_t>(step * size.o));
-  for (std::int64_t first = 0; first < pixels; first += chunk) {
-    const std::int64_t count = std::min(chunk, pixels - first);
-    const GemmSize gemm_size{size.o, columns, 1, count};
-    const int workers = gemm_threads(gemm_size.flops());
-    turn_pixels(g.as<T>() + first * size.o, count, size.o, turned.as<T>(), step, workers);
-    const auto pack = [&](std::int64_t, std::int64_t from, std::int64_t length, std::int64_t column,
-                          std::int64_t width, T* panel) {
-      pack_windows(x.as<T>(), size, first + from, length, column, width, panel);
+  if (pixels == 0) return static_cast<void>(std::fill_n(w, size.o * columns, T(0)));
+  if (size.i <= kFewChannels) return weight_grad_few_channels(memory, x, g, w, size);
+  const Conv2dParams& conv = size.conv;
+  const bool windows_are_pixels = size.kh == 1 && size.kw == 1 && conv.stride_h == 1 && conv.stride_w == 1 &&
+                                  conv.pad_h == 0 && conv.pad_w == 0;
+  for (std::int64_t o = 0; o < size.o; o += kFewRows) {
+    const std::int64_t rows = std::min(kFewRows, size.o - o);
+    // What only one tile of rows meets is not worth packing.
+    const bool in_place = windows_are_pixels && rows <= kernels<T>().rows;
+    const auto panel_of = [&](const KBlock& block, std::int64_t column, std::int64_t width, T* buffer) {
+      if (in_place && width == kernels<T>().columns)
+        return Panel<T>{x + block.first * size.i + column, size.i};
+      pack_windows(x, size, block.first, block.count, column, width, buffer);
+      return Panel<T>{buffer, kernels<T>().columns};
     };
-    for (std::int64_t o = 0; o < size.o; o += kFewRows)
-      gemm_few_rows<T>(
-          memory, {std::min(kFewRows, size.o - o), columns, 1, count},
-          MatrixRows<T>{turned.as<T>() + o * step, step}, pack,
-          [&](std::int64_t m) { return out + (o + m) * columns; }, first > 0, workers);
+    gemm_few_rows<T>(memory, {rows, columns, 1, pixels}, MatrixRows<T>{g + o, 1, size.o}, panel_of,
+                     matrix_c(w + o * columns, columns), false);
   }
 }
 

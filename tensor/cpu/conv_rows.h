@@ -1,11 +1,17 @@
 // A convolution's rows for the matrix product: row m is one output pixel, and for each tap of the window it
-// points to the channels of the input pixel under that tap, or to zeros outside the image.
+// points to the channels of the input pixel under that tap, or to zeros outside the image. With few channels
+// (RGB) such pieces are too short to be worth a pointer; then x is copied with its zeros around it, and a tap
+// is a whole row of the window, kw i contiguous numbers.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "tensor/backend.h"
+#include "tensor/cpu/parallel.h"
+#include "tensor/cpu/scratch.h"
 
 namespace om::cpu {
 
@@ -13,6 +19,19 @@ namespace om::cpu {
 struct Tap {
   std::int64_t h, w, weight;
 };
+
+/// visit(i, n, a, b) for the pixels [first, first + count) of images [n, h, w], i counting from 0.
+template <class Visit>
+void walk_pixels(std::int64_t first, std::int64_t count, std::int64_t h, std::int64_t w, const Visit& visit) {
+  std::int64_t b = first % w, a = first / w % h, n = first / w / h;
+  for (std::int64_t i = 0; i < count; ++i) {
+    visit(i, n, a, b);
+    if (++b == w) {
+      b = 0;
+      if (++a == h) a = 0, ++n;
+    }
+  }
+}
 
 /// The pixels of a grid [grid_h, grid_w] per image; pixel (a, b) has its window's origin at (origin_h + a
 /// step_h, origin_w + b step_w) in the image [N, h, w, channels].
@@ -30,9 +49,11 @@ struct ImageRows {
   const Tap* taps;
   const T* zeros;  ///< `channels` of them
 
-  Row start(std::int64_t m) const {
-    const std::int64_t b = m % grid_w, a = m / grid_w % grid_h, n = m / grid_w / grid_h;
-    return {image + n * h * w * channels, origin_h + a * step_h, origin_w + b * step_w};
+  void start(std::int64_t first, std::int64_t count, Row* states) const {
+    walk_pixels(first, count, grid_h, grid_w,
+                [&](std::int64_t i, std::int64_t n, std::int64_t a, std::int64_t b) {
+                  states[i] = {image + n * h * w * channels, origin_h + a * step_h, origin_w + b * step_w};
+                });
   }
   const T* at(const Row& row, std::int64_t tap) const {
     const std::int64_t y = row.h + taps[tap].h, x = row.w + taps[tap].w;
@@ -40,6 +61,7 @@ struct ImageRows {
                         static_cast<std::uint64_t>(x) < static_cast<std::uint64_t>(w);
     return inside ? row.image + (y * w + x) * channels : zeros;
   }
+  std::int64_t step() const { return 1; }
 };
 
 /// Sizes of conv2d with x [n, h, w, i], weights [o, kh, kw, i], y [n, oh, ow, o].
@@ -60,6 +82,76 @@ struct ConvSize {
   Conv2dParams conv;
 };
 
+constexpr std::int64_t kFewChannels = 4;
+
+/// x with its zeros around it; x itself where the convolution has no padding.
+template <class T>
+class Padded {
+ public:
+  Padded(CachingAllocator& memory, const T* x, const ConvSize& size)
+      : h(size.h + 2 * size.conv.pad_h), line((size.w + 2 * size.conv.pad_w) * size.i), data(x) {
+    if (size.conv.pad_h == 0 && size.conv.pad_w == 0) return;
+    copy_.emplace(memory, sizeof(T) * static_cast<std::size_t>(size.n * h * line));
+    T* out = copy_->template as<T>();
+    data = out;
+    const std::int64_t left = size.conv.pad_w * size.i, inner = size.w * size.i;
+    parallel_tiles(size.n * h, 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        const std::int64_t y = row % h - size.conv.pad_h;
+        T* to = out + row * line;
+        if (y < 0 || y >= size.h) {
+          std::fill_n(to, line, T(0));
+          continue;
+        }
+        std::fill_n(to, left, T(0));
+        std::copy_n(x + (row / h * size.h + y) * inner, inner, to + left);
+        std::fill_n(to + left + inner, left, T(0));
+      }
+    });
+  }
+
+  std::int64_t h, line;  ///< [n, h, line]
+  const T* data;
+
+ private:
+  std::optional<Scratch> copy_;
+};
+
+/// Row m is the window of output pixel m, a tap one row of the window.
+template <class T>
+struct WindowRows {
+  using Row = const T*;
+  const Padded<T>& x;
+  const ConvSize& size;
+
+  void start(std::int64_t first, std::int64_t count, Row* states) const {
+    const std::int64_t down = size.conv.stride_h * x.line, right = size.conv.stride_w * size.i;
+    walk_pixels(first, count, size.oh, size.ow,
+                [&](std::int64_t i, std::int64_t n, std::int64_t a, std::int64_t b) {
+                  states[i] = x.data + n * x.h * x.line + a * down + b * right;
+                });
+  }
+  const T* at(Row row, std::int64_t tap) const { return row + tap * x.line; }
+  std::int64_t step() const { return 1; }
+};
+
+/// The same transposed: row m is number m of every window, a tap one row of output pixels.
+template <class T>
+struct WindowColumns {
+  using Row = const T*;
+  const Padded<T>& x;
+  const ConvSize& size;
+
+  void start(std::int64_t first, std::int64_t count, Row* states) const {
+    const std::int64_t width = size.kw * size.i;
+    for (std::int64_t m = first; m < first + count; ++m) *states++ = x.data + m / width * x.line + m % width;
+  }
+  const T* at(Row row, std::int64_t tap) const {
+    return row + (tap / size.oh * x.h + tap % size.oh * size.conv.stride_h) * x.line;
+  }
+  std::int64_t step() const { return size.conv.stride_w * size.i; }
+};
+
 /// One dimension of a convolution with a stride falls into phases: tap r = phase + j stride meets the pixels
 /// first, first + stride, .. of x alone, namely pixel number a (of `count`) with result number a + origin -
 /// j.
@@ -71,5 +163,17 @@ struct Phase {
 
   std::int64_t first, count, origin;
 };
+
+/// The pixels of x in the phases h and v, as rows of a product.
+template <class T>
+auto phase_c(T* x, const ConvSize& size, const Phase& h, const Phase& v) {
+  return [=, &size](std::int64_t first, std::int64_t count, T** c) {
+    const std::int64_t down = size.conv.stride_h * size.w * size.i, right = size.conv.stride_w * size.i;
+    walk_pixels(first, count, h.count, v.count,
+                [&](std::int64_t i, std::int64_t n, std::int64_t a, std::int64_t b) {
+                  c[i] = x + ((n * size.h + h.first) * size.w + v.first) * size.i + a * down + b * right;
+                });
+  };
+}
 
 }  // namespace om::cpu

@@ -1,10 +1,11 @@
 // Matrix products for matmul and the convolutions: C[m, n] = sum over k of A[m, k] B[k, n].
 //
 // The scheme is Goto's ("Anatomy of high-performance matrix multiplication", 2008) with one change: A is
-// never packed. A row of A is a list of `taps` pointers to `depth` contiguous numbers each, k = (tap,
-// channel), so a convolution hands out pointers into its image (or to a row of zeros outside it) and needs no
-// im2col buffer; a plain matrix has one tap. B is packed into panels of Kernels::columns columns, either once
-// for all (many rows) or by each task for itself (few rows: weights are then read once, in order).
+// never packed. A row of A is a list of `taps` pointers to `depth` numbers each, a fixed step apart, k =
+// (tap, channel), so a convolution hands out pointers into its image (or to a row of zeros outside it) and
+// needs no im2col buffer; a plain matrix has one tap, a transposed one a long step. B is packed into panels
+// of Kernels::columns columns, either once for all (many rows) or by each task for itself (few rows: weights
+// are then read once, in order, and a long sum may be cut into parts that are added at the end).
 //
 // Tiles and the order of every sum depend on the sizes alone, so results do not depend on the number of
 // threads.
@@ -46,6 +47,13 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t step) {
   return (value + step - 1) / step * step;
 }
 
+/// Some columns of B for a block of k: row k is `step` numbers after row k - 1.
+template <class T>
+struct Panel {
+  const T* data;
+  std::int64_t step;
+};
+
 /// What one thread needs for `rows` rows of A and C.
 template <class T, class Rows>
 struct RowTable {
@@ -64,13 +72,11 @@ struct RowTable {
         pointers(const_cast<const T**>(c + padded)) {}
 
   /// Rows beyond `count` repeat the last one; their results are dropped.
-  template <class RowC>
-  void start(const Rows& rows, const RowC& row_c, std::int64_t first, std::int64_t count) {
+  template <class RowsC>
+  void start(const Rows& rows, const RowsC& rows_c, std::int64_t first, std::int64_t count) {
     used = count;
-    for (std::int64_t i = 0; i < count; ++i) {
-      states[i] = rows.start(first + i);
-      c[i] = row_c(first + i);
-    }
+    rows.start(first, count, states);
+    rows_c(first, count, c);
     for (std::int64_t i = count; i < round_up(count, kernel.rows); ++i) {
       states[i] = states[count - 1];
       c[i] = c[count - 1];
@@ -79,17 +85,18 @@ struct RowTable {
 
   void point(const Rows& rows, const KBlock& block) {
     const T** out = pointers;
+    step = rows.step();
     for (std::int64_t i = 0; i < used; i += kernel.rows)
       for (std::int64_t tap = block.tap; tap < block.tap + block.taps; ++tap)
         for (int j = 0; j < kernel.rows; ++j) *out++ = rows.at(states[i + j], tap);
   }
 
-  /// All row tiles against one packed panel.
-  void multiply(const KBlock& block, const T* panel, std::int64_t column, std::int64_t columns,
+  /// All row tiles against one panel.
+  void multiply(const KBlock& block, const Panel<T>& panel, std::int64_t column, std::int64_t columns,
                 bool add) const {
     for (std::int64_t i = 0; i < used; i += kernel.rows)
-      kernel.multiply_tile({pointers + i * block.taps, block.taps, block.first, block.count, 1, panel,
-                            kernel.columns, c + i, column,
+      kernel.multiply_tile({pointers + i * block.taps, block.taps, block.first * step, block.count, step,
+                            panel.data, panel.step, c + i, column,
                             static_cast<int>(std::min<std::int64_t>(kernel.rows, used - i)),
                             static_cast<int>(columns), add});
   }
@@ -99,48 +106,91 @@ struct RowTable {
   std::int64_t padded;
   T** c;
   const T** pointers;
-  std::int64_t used = 0;
+  std::int64_t used = 0, step = 1;
 };
 
 constexpr std::int64_t kFewRows = 512;           // at most this many rows: each task packs its own part of B
 constexpr std::int64_t kSharedBytes = 24 << 20;  // of B packed at a time
 
-/// Few rows: one task per block of columns, which packs its part of B piece by piece and meets every row with
-/// it.
-template <class T, class Rows, class PackB, class RowC>
-void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PackB& pack_b,
-                   const RowC& row_c, bool add, int workers) {
+/// How the work on few rows is cut: a task is a group of panels and a range of the k-blocks.
+struct FewRowsTasks {
+  FewRowsTasks(std::int64_t panels, std::int64_t blocks) : group(std::clamp<std::int64_t>(panels / 8, 1, 4)) {
+    constexpr std::int64_t kEnough = 16, kLeastBlocks = 4;
+    const auto cut = [&](std::int64_t panels_at_once) {
+      const std::int64_t groups = (panels + panels_at_once - 1) / panels_at_once;
+      return std::clamp<std::int64_t>(kEnough / groups, 1, std::max<std::int64_t>(1, blocks / kLeastBlocks));
+    };
+    // A long sum is rather cut into parts than A read again for each panel.
+    for (const std::int64_t wide : {4, 2})
+      if (group < wide && cut(wide) * ((panels + wide - 1) / wide) >= kEnough / 2) group = wide;
+    group = std::min(group, panels);
+    groups = (panels + group - 1) / group;
+    parts = cut(group);
+  }
+  std::int64_t group, groups, parts;
+};
+
+/// Few rows: a task asks panel_of(block, column, columns, buffer) for its part of B piece by piece (packed
+/// into the buffer, or where it lies) and meets every row with it. All parts of the sum but the first go to
+/// buffers, which are added in order.
+template <class T, class Rows, class PanelOf, class RowsC>
+void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PanelOf& panel_of,
+                   const RowsC& rows_c, bool add) {
   const std::int64_t tile_columns = kernels<T>().columns;
   const std::vector<KBlock> blocks = split_k(size.taps, size.depth);
-  const std::int64_t panels = (size.n + tile_columns - 1) / tile_columns;
-  const std::int64_t group = std::clamp<std::int64_t>(panels / 8, 1, 4);
-  const std::int64_t tasks = (panels + group - 1) / group;
+  const std::int64_t panels = (size.n + tile_columns - 1) / tile_columns,
+                     block_count = static_cast<std::int64_t>(blocks.size());
+  const FewRowsTasks tasks(panels, block_count);
+  const int workers = gemm_threads(size.flops());
   std::int64_t longest = 0, most_taps = 0;
   for (const KBlock& block : blocks) {
     longest = std::max(longest, block.length());
     most_taps = std::max(most_taps, block.taps);
   }
   const std::int64_t table_bytes = round_up(RowTable<T, Rows>::bytes(size.m, most_taps), 64);
-  const std::int64_t panel_bytes = group * longest * tile_columns * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t panel_bytes = longest * tile_columns * static_cast<std::int64_t>(sizeof(T));
   Scratch scratch(memory, static_cast<std::size_t>((table_bytes + panel_bytes) * workers));
+  Scratch parts(memory, sizeof(T) * static_cast<std::size_t>((tasks.parts - 1) * size.m * size.n));
+  const auto part_row = [&](std::int64_t part, std::int64_t m) {
+    return parts.as<T>() + ((part - 1) * size.m + m) * size.n;
+  };
 #pragma omp parallel num_threads(workers) if (workers > 1)
   {
     char* mine = scratch.as<char>() + omp_get_thread_num() * (table_bytes + panel_bytes);
     RowTable<T, Rows> table(mine, size.m);
-    T* panel = reinterpret_cast<T*>(mine + table_bytes);
-    table.start(rows, row_c, 0, size.m);
+    T* buffer = reinterpret_cast<T*>(mine + table_bytes);
 #pragma omp for schedule(dynamic)
-    for (std::int64_t task = 0; task < tasks; ++task) {
-      const std::int64_t first = task * group, last = std::min(panels, first + group);
-      for (std::size_t b = 0; b < blocks.size(); ++b) {
-        const KBlock& block = blocks[b];
+    for (std::int64_t task = 0; task < tasks.groups * tasks.parts; ++task) {
+      const std::int64_t part = task / tasks.groups, first = task % tasks.groups * tasks.group;
+      const std::int64_t last = std::min(panels, first + tasks.group);
+      const std::int64_t from = part * block_count / tasks.parts, to = (part + 1) * block_count / tasks.parts;
+      if (part == 0)
+        table.start(rows, rows_c, 0, size.m);
+      else
+        table.start(
+            rows,
+            [&](std::int64_t m, std::int64_t count, T** c) {
+              for (std::int64_t i = 0; i < count; ++i) c[i] = part_row(part, m + i);
+            },
+            0, size.m);
+      for (std::int64_t b = from; b < to; ++b) {
+        const KBlock& block = blocks[static_cast<std::size_t>(b)];
         table.point(rows, block);
         for (std::int64_t p = first; p < last; ++p) {
           const std::int64_t column = p * tile_columns, columns = std::min(tile_columns, size.n - column);
-          for (std::int64_t t = 0; t < block.taps; ++t)
-            pack_b(block.tap + t, block.first, block.count, column, columns,
-                   panel + t * block.count * tile_columns);
-          table.multiply(block, panel, column, columns, add || b > 0);
+          table.multiply(block, panel_of(block, column, columns, buffer), column, columns,
+                         b > from || (part == 0 && add));
+        }
+      }
+    }
+    if (tasks.parts > 1) {
+#pragma omp for schedule(static)
+      for (std::int64_t m = 0; m < size.m; ++m) {
+        T* c = nullptr;
+        rows_c(m, 1, &c);
+        for (std::int64_t part = 1; part < tasks.parts; ++part) {
+          const T* more = part_row(part, m);
+          for (std::int64_t j = 0; j < size.n; ++j) c[j] += more[j];
         }
       }
     }
@@ -148,10 +198,11 @@ void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& r
 }
 
 /// Many rows: B is packed for all (in slices of kSharedBytes), then one task per block of rows.
-template <class T, class Rows, class PackB, class RowC>
+template <class T, class Rows, class PackB, class RowsC>
 void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PackB& pack_b,
-                    const RowC& row_c, bool add, int workers) {
+                    const RowsC& rows_c, bool add) {
   const std::int64_t tile_columns = kernels<T>().columns, tile_rows = kernels<T>().rows;
+  const int workers = gemm_threads(size.flops());
   const std::vector<KBlock> blocks = split_k(size.taps, size.depth);
   const std::int64_t panels = (size.n + tile_columns - 1) / tile_columns;
   const std::int64_t step =
@@ -193,12 +244,12 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
       RowTable<T, Rows> table(tables.as<char>() + omp_get_thread_num() * table_bytes, step);
 #pragma omp for schedule(dynamic)
       for (std::int64_t task = 0; task < tasks; ++task) {
-        table.start(rows, row_c, task * step, std::min(step, size.m - task * step));
+        table.start(rows, rows_c, task * step, std::min(step, size.m - task * step));
         for (std::size_t b = from; b < to; ++b) {
           const KBlock& block = blocks[b];
           table.point(rows, block);
           for (std::int64_t column = 0; column < size.n; column += tile_columns)
-            table.multiply(block, packed + start[b - from] + column * block.length(), column,
+            table.multiply(block, {packed + start[b - from] + column * block.length(), tile_columns}, column,
                            std::min(tile_columns, size.n - column), add || b > 0);
         }
       }
@@ -208,62 +259,85 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
 }
 
 /// C = A B (or C += A B: add).
-///   rows.start(m) -> Rows::Row, rows.at(row, tap) -> pointer to `depth` numbers;
-///   pack_b(tap, first, count, column, columns, panel) fills panel [count, tile_columns] from B's rows (tap,
-///   first..) and columns; row_c(m) -> pointer to row m of C, n contiguous numbers.
-template <class T, class Rows, class PackB, class RowC>
+///   rows.start(m, count, states) makes a Rows::Row each, rows.at(row, tap) -> pointer to `depth` numbers,
+///   rows.step() apart; pack_b(tap, first, count, column, columns, panel) fills panel [count, tile_columns]
+///   from B's rows (tap, first..) and columns; rows_c(m, count, c) sets pointers to rows of C, n contiguous
+///   numbers each.
+template <class T, class Rows, class PackB, class RowsC>
 void gemm(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PackB& pack_b,
-          const RowC& row_c, bool add = false) {
+          const RowsC& rows_c, bool add = false) {
   if (size.m == 0 || size.n == 0) return;
   if (size.k() == 0) {
-    if (!add)
-      for (std::int64_t m = 0; m < size.m; ++m) std::fill_n(row_c(m), size.n, T(0));
+    for (std::int64_t m = 0; m < size.m && !add; ++m) {
+      T* c = nullptr;
+      rows_c(m, 1, &c);
+      std::fill_n(c, size.n, T(0));
+    }
     return;
   }
-  const int workers = gemm_threads(size.flops());
-  if (size.m <= kFewRows && (size.n >= 4 * kernels<T>().columns || size.m <= 4 * kernels<T>().rows))
-    gemm_few_rows<T>(memory, size, rows, pack_b, row_c, add, workers);
-  else
-    gemm_many_rows<T>(memory, size, rows, pack_b, row_c, add, workers);
+  const std::int64_t columns = kernels<T>().columns;
+  if (size.m > kFewRows || (size.n < 4 * columns && size.m > 4 * kernels<T>().rows))
+    return gemm_many_rows<T>(memory, size, rows, pack_b, rows_c, add);
+  const auto packed = [&](const KBlock& block, std::int64_t column, std::int64_t width, T* buffer) {
+    for (std::int64_t t = 0; t < block.taps; ++t)
+      pack_b(block.tap + t, block.first, block.count, column, width, buffer + t * block.count * columns);
+    return Panel<T>{buffer, columns};
+  };
+  gemm_few_rows<T>(memory, size, rows, packed, rows_c, add);
 }
 
-/// C[m, j] = <row m, weights + j k> for at most 4 columns: no panel would be full, so the sums run along k
-/// instead. store(m, j, value) writes.
+/// C[m, j] = <row m, weights + j k> for at most 4 columns and rows with step 1: no panel would be full, so
+/// the sums run along k instead. store(m, j, value) writes.
 template <class T, class Rows, class Store>
 void gemm_dots(const GemmSize& size, const Rows& rows, const T* weights, std::int64_t weight_step,
                const Store& store) {
   const int workers = gemm_threads(size.flops());
   const T* weight_rows[4] = {};
   for (std::int64_t j = 0; j < size.n; ++j) weight_rows[j] = weights + j * weight_step;
-  constexpr std::int64_t kTaps = 32;  // pointers held at a time
+  constexpr std::int64_t kRows = 32, kTaps = 32;  // rows started, pointers held at a time
 #pragma omp parallel for schedule(static) num_threads(workers) if (workers > 1)
-  for (std::int64_t m = 0; m < size.m; m += 4) {
-    const std::int64_t used = std::min<std::int64_t>(4, size.m - m);
-    typename Rows::Row states[4];
-    for (int i = 0; i < 4; ++i) states[i] = rows.start(std::min(m + i, size.m - 1));
-    T sums[4][4] = {};
-    for (std::int64_t tap = 0; tap < size.taps; tap += kTaps) {
-      const std::int64_t taps = std::min(kTaps, size.taps - tap);
-      const T* pointers[kTaps * 4];
-      for (std::int64_t t = 0; t < taps; ++t)
-        for (int i = 0; i < 4; ++i) pointers[t * 4 + i] = rows.at(states[i], tap + t);
-      const T* slice[4] = {};
-      for (std::int64_t j = 0; j < size.n; ++j) slice[j] = weight_rows[j] + tap * size.depth;
-      kernels<T>().multiply_dots(pointers, taps, size.depth, slice, static_cast<int>(size.n), sums);
+  for (std::int64_t first = 0; first < size.m; first += kRows) {
+    const std::int64_t used = std::min(kRows, size.m - first);
+    typename Rows::Row states[kRows] = {};
+    rows.start(first, used, states);
+    std::fill(states + used, states + kRows, states[used - 1]);
+    for (std::int64_t m = 0; m < used; m += 4) {
+      T sums[4][4] = {};
+      for (std::int64_t tap = 0; tap < size.taps; tap += kTaps) {
+        const std::int64_t taps = std::min(kTaps, size.taps - tap);
+        const T* pointers[kTaps * 4];
+        for (std::int64_t t = 0; t < taps; ++t)
+          for (std::int64_t i = 0; i < 4; ++i) pointers[t * 4 + i] = rows.at(states[m + i], tap + t);
+        const T* slice[4] = {};
+        for (std::int64_t j = 0; j < size.n; ++j) slice[j] = weight_rows[j] + tap * size.depth;
+        kernels<T>().multiply_dots(pointers, taps, size.depth, slice, static_cast<int>(size.n), sums);
+      }
+      for (std::int64_t i = 0; i < std::min<std::int64_t>(4, used - m); ++i)
+        for (std::int64_t j = 0; j < size.n; ++j) store(first + m + i, j, sums[i][j]);
     }
-    for (std::int64_t i = 0; i < used; ++i)
-      for (std::int64_t j = 0; j < size.n; ++j) store(m + i, j, sums[i][j]);
   }
 }
 
-/// Rows of a dense matrix.
+/// Rows of a dense matrix; of a transposed one where k_step is not 1.
 template <class T>
 struct MatrixRows {
   using Row = const T*;
   const T* data;
-  std::int64_t step;
-  Row start(std::int64_t m) const { return data + m * step; }
+  std::int64_t row_step, k_step = 1;
+
+  void start(std::int64_t first, std::int64_t count, Row* states) const {
+    for (std::int64_t i = 0; i < count; ++i) states[i] = data + (first + i) * row_step;
+  }
   const T* at(Row row, std::int64_t) const { return row; }
+  std::int64_t step() const { return k_step; }
 };
+
+/// C as a dense matrix.
+template <class T>
+auto matrix_c(T* data, std::int64_t row_step) {
+  return [=](std::int64_t first, std::int64_t count, T** c) {
+    for (std::int64_t i = 0; i < count; ++i) c[i] = data + (first + i) * row_step;
+  };
+}
 
 }  // namespace om::cpu

@@ -41,43 +41,34 @@ inline void store(T* to, Vector<T> value) {
   std::memcpy(to, &value, sizeof value);
 }
 
-/// kPacked: a_step is 1 and panel_step the tile's width.
-template <class T, bool kPacked>
-inline void sum_tile(const TileTask<T>& task, Vector<T> (&sum)[kRows][kVectors]) {
+/// The first kUsed rows of a tile; fewer than all take less time.
+template <class T, int kUsed>
+inline void multiply_rows(const TileTask<T>& task) {
+  Vector<T> sum[kUsed][kVectors] = {};
   const T* b = task.panel;
   const T* const* rows = task.rows;
-  const std::int64_t count = task.count;
-  const std::int64_t a_step = kPacked ? 1 : task.a_step, panel_step = kPacked ? kColumns<T> : task.panel_step;
+  const std::int64_t count = task.count, a_step = task.a_step, panel_step = task.panel_step;
   for (std::int64_t tap = 0; tap < task.taps; ++tap, rows += kRows) {
-    const T* a[kRows];
+    const T* a[kUsed];
 #pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) a[i] = rows[i] + task.first;
+    for (int i = 0; i < kUsed; ++i) a[i] = rows[i] + task.first;
 #pragma GCC unroll 4
     for (std::int64_t k = 0; k < count; ++k, b += panel_step) {
       Vector<T> column[kVectors];
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v) column[v] = load(b + v * kLanes<T>);
 #pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
+      for (int i = 0; i < kUsed; ++i) {
         const T value = a[i][k * a_step];
 #pragma GCC unroll 16
         for (int v = 0; v < kVectors; ++v) sum[i][v] += column[v] * value;
       }
     }
   }
-}
 
-template <class T>
-void multiply_tile(const TileTask<T>& task) {
-  Vector<T> sum[kRows][kVectors] = {};
-  if (task.a_step == 1 && task.panel_step == kColumns<T>)
-    sum_tile<T, true>(task, sum);
-  else
-    sum_tile<T, false>(task, sum);
-
-  if (task.rows_used == kRows && task.columns == kColumns<T>) {
+  if (task.rows_used == kUsed && task.columns == kColumns<T>) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
+    for (int i = 0; i < kUsed; ++i) {
       T* c = task.c[i] + task.c_offset;
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v)
@@ -85,15 +76,23 @@ void multiply_tile(const TileTask<T>& task) {
     }
     return;
   }
-  T all[kRows][kColumns<T>];
+  T all[kUsed][kColumns<T>];
 #pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i)
+  for (int i = 0; i < kUsed; ++i)
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) store(&all[i][v * kLanes<T>], sum[i][v]);
   for (int i = 0; i < task.rows_used; ++i) {
     T* c = task.c[i] + task.c_offset;
     for (int j = 0; j < task.columns; ++j) c[j] = task.add ? c[j] + all[i][j] : all[i][j];
   }
+}
+
+template <class T>
+void multiply_tile(const TileTask<T>& task) {
+  static_assert(kRows % 3 == 0);
+  if (task.rows_used <= kRows / 3) return multiply_rows<T, kRows / 3>(task);
+  if (task.rows_used <= 2 * kRows / 3) return multiply_rows<T, 2 * kRows / 3>(task);
+  multiply_rows<T, kRows>(task);
 }
 
 template <class T, int kWeights>

@@ -79,7 +79,7 @@ void multiply(CachingAllocator& memory, const Product& p, const T* a, const T* b
     else
       kernels<T>().pack_rows(b + first * p.n + column, p.n, count, width, panel);
   };
-  gemm<T>(memory, size, MatrixRows<T>{a, p.k}, pack, [&](std::int64_t i) { return y + i * p.n; });
+  gemm<T>(memory, size, MatrixRows<T>{a, p.k}, pack, matrix_c(y, p.n));
 }
 
 template <class T>

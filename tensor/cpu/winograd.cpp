@@ -201,8 +201,7 @@ void winograd_conv2d(CachingAllocator& memory, const float* x, const float* w, f
                               size.ow, -size.conv.pad_h, -size.conv.pad_w, 2,      2,
                               &tap,    zeros.data()};
   gemm<float>(memory, {size.n * size.oh * size.ow, size.o, 1, size.i}, rows,
-              packer([](std::int64_t) { return std::int64_t{4}; }),
-              [&](std::int64_t m) { return y + m * size.o; });
+              packer([](std::int64_t) { return std::int64_t{4}; }), matrix_c(y, size.o));
   for (const std::int64_t a : {0, 1})
     for (const std::int64_t b : {0, 1}) {
       if (a == 1 && b == 1) continue;
@@ -242,11 +241,7 @@ void winograd_input_grad(CachingAllocator& memory, const float* g, const float* 
         const ImageRows<float> rows{g,        size.oh,  size.ow, size.o, h.count, v.count,
                                     h.origin, v.origin, 1,       1,      &tap,    zeros.data()};
         gemm<float>(memory, {size.n * h.count * v.count, size.i, 1, size.o}, rows,
-                    packer([](std::int64_t) { return std::int64_t{4}; }), [&](std::int64_t m) {
-                      const std::int64_t q = m % v.count, p = m / v.count % h.count,
-                                         n = m / v.count / h.count;
-                      return x + ((n * size.h + h.first + 2 * p) * size.w + v.first + 2 * q) * size.i;
-                    });
+                    packer([](std::int64_t) { return std::int64_t{4}; }), phase_c(x, size, h, v));
         continue;
       }
       const Lattice<float> result{x, size.h, size.w, size.i, h.first, v.first, h.count, v.count, 2};

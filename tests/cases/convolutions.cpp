@@ -66,6 +66,13 @@ std::vector<Geometry> geometries() {
       {"fast_stride2", {2, 35, 33, 32}, 48, 3, 3, Conv2d::same(2, 1), kConformance},
       {"fast_stride2_pad0", {2, 36, 35, 48}, 32, 3, 3, Conv2d::same(2, 0), kConformance},
       {"large_kernel", {1, 31, 29, 3}, 21, 11, 11, Conv2d::same(4, 2), kConformance},
+      // Few channels and long sums, which a backend may cut into parts; pixels of x that no window meets.
+      {"from_rgb", {2, 45, 47, 3}, 36, 3, 3, Conv2d::same(1, 1), kConformance},
+      {"from_rgb_asymmetric", {2, 46, 45, 4}, 33, 5, 3, {3, 2, 0, 2}, kConformance},
+      {"to_rgb", {2, 45, 47, 68}, 3, 1, 1, {}, kConformance},
+      {"skip", {1, 47, 45, 20}, 37, 1, 1, {}, kConformance},
+      {"skip_stride2", {2, 93, 92, 36}, 29, 1, 1, Conv2d::same(2, 0), kConformance},
+      {"gaps_stride_h3", {1, 13, 12, 17}, 9, 1, 3, {3, 2, 1, 1}, kConformance},
   };
 }
 
