@@ -1,5 +1,9 @@
 // onemodel: the program. It finds the subcommand, runs it, and turns errors into one line and an exit code.
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdlib>
+#include <exception>
 #include <iostream>
 #include <new>
 
@@ -66,6 +70,22 @@ int guarded_run(int argc, char** argv) {
   }
   return kFailed;
 }
+
+/// What stands before main (CLI11's constants, say) is out of any catch's reach; so is what other libraries
+/// allocate in noexcept functions.
+void end_without_memory() {
+  try {
+    if (const auto error = std::current_exception()) std::rethrow_exception(error);
+  } catch (const std::bad_alloc&) {
+    constexpr std::string_view line = "onemodel: not enough memory\n";
+    (void)!::write(STDERR_FILENO, line.data(), line.size());
+    ::_exit(kFailed);
+  } catch (...) {
+  }
+  std::abort();
+}
+
+[[gnu::constructor(101)]] void before_all_constants() { std::set_terminate(end_without_memory); }
 
 }  // namespace
 }  // namespace om

@@ -1,9 +1,13 @@
 // Memory and the description of the cpu backend; its kernels have their own files.
 #include "tensor/cpu/cpu_backend.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <fstream>
+#include <thread>
+#include <vector>
 
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/processor.h"
@@ -24,6 +28,24 @@ std::string processor_name() {
     if (line.starts_with("model name") && line.find(": ") != std::string::npos)
       return line.substr(line.find(": ") + 2);
   return "unknown processor";
+}
+
+/// How many threads a team of `wanted` may have, this one included. All but it are started at once to see
+/// whether they can be; where not, half of those that could leave room for others (an image loader's).
+int startable_threads(int wanted) {
+  std::vector<std::thread> team;
+  team.reserve(static_cast<std::size_t>(wanted));
+  std::atomic<bool> go = false;
+  bool all = true;
+  try {
+    while (static_cast<int>(team.size()) + 1 < wanted) team.emplace_back([&] { go.wait(false); });
+  } catch (const std::exception&) {  // no thread, or no memory to describe one
+    all = false;
+  }
+  go = true;
+  go.notify_all();
+  for (std::thread& thread : team) thread.join();
+  return all ? wanted : 1 + static_cast<int>(team.size()) / 2;
 }
 
 }  // namespace
@@ -68,6 +90,11 @@ void CpuBackend::copy(void* destination, const void* source, std::size_t bytes) 
 
 std::unique_ptr<Backend> make_cpu_backend() {
   require_processor();
+  // libgomp would end the process where it cannot start a thread: see parallel.h.
+  const int team = startable_threads(threads());
+  if (team < threads()) set_threads(team);
+#pragma omp parallel num_threads(team)
+  {}
   return std::make_unique<CpuBackend>();
 }
 

@@ -47,7 +47,8 @@ class CpuBackend : public Backend, public ChannelKernels {
   void channel_moments(In x, Out mean, Out variance) override;
 };
 
-/// Throws Error where the processor is too old for this build.
+/// Starts the team of threads() threads; where the system does not give as many, set_threads() is called with
+/// fewer. Throws Error where the processor is too old for this build.
 std::unique_ptr<Backend> make_cpu_backend();
 
 }  // namespace om

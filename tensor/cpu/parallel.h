@@ -1,6 +1,11 @@
 // The one way that tensor/cpu runs on several threads: independent tiles, handed to om::threads() OpenMP
 // threads. A tile is cut by shapes alone and computed by one thread, so results do not depend on how many
 // threads there are.
+//
+// libgomp ends the process where it cannot start a thread, or gets no memory for its own few kilobytes: exit
+// code 1 and one line of its own, "libgomp: ...", which nothing can catch. So the whole team is started with
+// the backend (cpu_backend.cpp), and a region runs on one thread or on all: from a smaller team libgomp would
+// dismiss the others, and start them again at the next region.
 #pragma once
 
 #include <omp.h>
@@ -17,8 +22,7 @@ namespace om {
 /// exception of a body is thrown again here.
 template <class Body>
 void parallel_for(std::int64_t count, Body&& body) {
-  const int team =
-      static_cast<int>(std::min<std::int64_t>(count > 1 && !omp_in_parallel() ? threads() : 1, count));
+  const int team = count > 1 && !omp_in_parallel() ? threads() : 1;
   if (team <= 1) {
     for (std::int64_t i = 0; i < count; ++i) body(i);
     return;

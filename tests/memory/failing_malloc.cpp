@@ -23,7 +23,7 @@ void* __libc_memalign(std::size_t, std::size_t);
 namespace {
 
 std::atomic<bool> armed{false}, aligned_alone{false};
-std::atomic<std::int64_t> counted{0}, fail_at{0}, threads_left{-1};
+std::atomic<std::int64_t> counted{0}, fail_at{0}, most_threads{-1}, running_threads{0};
 std::atomic<int> mode{kFailOnce};
 std::uintptr_t gomp_begin = 0, gomp_end = 0;
 
@@ -56,7 +56,7 @@ std::int64_t number(const char* name) {
 
 __attribute__((constructor)) void start() {
   dl_iterate_phdr(find_gomp, nullptr);
-  if (const std::int64_t n = number("ONEMODEL_FAIL_THREAD")) failing_threads_arm(n);
+  if (std::getenv("ONEMODEL_MOST_THREADS") != nullptr) limit_threads(number("ONEMODEL_MOST_THREADS"));
   if (std::getenv("ONEMODEL_FAIL_AT") != nullptr)
     failing_malloc_arm(number("ONEMODEL_FAIL_AT"),
                        static_cast<FailingMallocMode>(number("ONEMODEL_FAIL_MODE")), false);
@@ -71,6 +71,19 @@ __attribute__((destructor)) void finish() {
   const int length = std::snprintf(text, sizeof text, "%lld\n", static_cast<long long>(count));
   (void)!::write(descriptor, text, static_cast<std::size_t>(length));
   ::close(descriptor);
+}
+
+struct Start {
+  void* (*body)(void*);
+  void* argument;
+};
+
+void* run_counted(void* given) {
+  const Start start = *static_cast<Start*>(given);
+  std::free(given);
+  void* result = start.body(start.argument);
+  --running_threads;
+  return result;
 }
 
 }  // namespace
@@ -90,7 +103,7 @@ std::int64_t failing_malloc_disarm() {
   return counted;
 }
 
-void failing_threads_arm(std::int64_t n) { threads_left = n - 1; }
+void limit_threads(std::int64_t most) { most_threads = most; }
 
 void* malloc(std::size_t size) noexcept {
   return refused(false, __builtin_return_address(0)) ? nullptr : __libc_malloc(size);
@@ -120,10 +133,12 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
                    void* argument) noexcept {
   using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
   static const auto create = reinterpret_cast<Create>(dlsym(RTLD_NEXT, "pthread_create"));
-  if (threads_left >= 0 && threads_left-- <= 0) {
-    threads_left = 0;
-    return EAGAIN;
-  }
-  return create(thread, attributes, body, argument);
+  if (most_threads >= 0 && running_threads >= most_threads) return EAGAIN;
+  auto* start = static_cast<Start*>(__libc_malloc(sizeof(Start)));
+  *start = {body, argument};
+  ++running_threads;
+  const int error = create(thread, attributes, run_counted, start);
+  if (error != 0) --running_threads;
+  return error;
 }
 }

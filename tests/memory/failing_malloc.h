@@ -22,10 +22,11 @@ void failing_malloc_arm(std::int64_t n, FailingMallocMode mode, bool aligned);
 /// Ends it; returns the requests counted since it was armed.
 std::int64_t failing_malloc_disarm();
 
-/// The n-th thread from now on (1: the next), and every later one, is not started (EAGAIN); 0 ends it.
-void failing_threads_arm(std::int64_t n);
+/// From now on at most so many threads that start later run at a time, and further ones are not started
+/// (EAGAIN); -1: any number.
+void limit_threads(std::int64_t most);
 }
 
 // The environment of a program that preloads this: ONEMODEL_FAIL_AT and ONEMODEL_FAIL_MODE (a number of the
-// enumeration) arm it at the start, ONEMODEL_FAIL_THREAD refuses threads, and ONEMODEL_FAIL_COUNT names a
-// file that gets the number of requests at the end.
+// enumeration) arm it at the start, ONEMODEL_MOST_THREADS limits the threads beside the first, and
+// ONEMODEL_FAIL_COUNT names a file that gets the number of requests at the end.
