@@ -92,9 +92,10 @@ std::unique_ptr<Backend> make_cpu_backend() {
   require_processor();
   // libgomp would end the process where it cannot start a thread: see parallel.h.
   const int team = startable_threads(threads());
-  if (team < threads()) set_threads(team);
+  std::atomic<int> there = 0;
 #pragma omp parallel num_threads(team)
-  {}
+  ++there;
+  if (there < threads()) set_threads(there);
   return std::make_unique<CpuBackend>();
 }
 
