@@ -20,6 +20,7 @@ class MemoryTest : public ProgramTest {
 #ifndef ONEMODEL_FAILING_MALLOC
     GTEST_SKIP() << "needs glibc, and no sanitizer";
 #endif
+    for (const char* name : {"out", "whole"}) fs::remove_all(path(name));
   }
 
   static Words train(const std::string& out, const Words& more = {}) {

@@ -129,6 +129,39 @@ TEST_F(TrainTest, Errors) {
   expect_error(1, on("bare.safetensors", "photos", "text.txt/run"), "text.txt/run");
 }
 
+TEST_F(TrainTest, ResumingNothingStartsARun) {
+  ASSERT_EQ(train("begun", {"--iterations", "2"}).exit_code, 0);
+  ASSERT_EQ(train("resumed", {"--iterations", "2", "--resume"}).exit_code, 0);
+  EXPECT_EQ(folder_content(path("resumed")), folder_content(path("begun")));
+}
+
+// A limit on the size of files refuses further bytes, as a full disk does.
+TEST_F(TrainTest, FullDiskIsOneLineAndTheRunGoesOn) {
+  const Words settings = {"--iterations", "3", "--checkpoint-every", "1"};
+  ASSERT_EQ(train("roomy", settings).exit_code, 0);
+  const auto limited = [&](int blocks) {
+    return onemodel_in_shell(text("ulimit -f ", blocks, "; trap '' XFSZ; exec \"$0\" \"$@\""),
+                             command("full", settings));
+  };
+  expect_error(1, limited(0), "full/config.json: cannot write: ");
+  const ProgramRun run = limited(8);  // enough for the settings and the first lines of metrics
+  EXPECT_EQ(run.exit_code, 1);
+  ASSERT_EQ(run.complaints().size(), 2U) << run.err;  // the first a line of progress
+  EXPECT_TRUE(run.complaints().back().starts_with("onemodel: " + path("full/checkpoints/000001.safetensors") +
+                                                  ": cannot write: "))
+      << run.err;
+  EXPECT_TRUE(folder_content(path("full/checkpoints")).empty());
+  Words resume = settings;
+  resume.emplace_back("--resume");
+  ASSERT_EQ(train("full", resume).exit_code, 0);
+  for (const char* folder : {"", "/checkpoints"})
+    EXPECT_EQ(folder_content(path("full") + folder), folder_content(path("roomy") + folder));
+}
+
+TEST_F(TrainTest, UnwritableFolderIsOneLine) {
+  expect_error(1, train("../../proc/onemodel", {"--iterations", "1"}), "cannot make the folder");
+}
+
 TEST_F(TrainTest, LossThatIsNotFinite) {
   SafeTensors generator = read_safetensors(path("generator.safetensors"));
   generator.tensors.at("to_rgb1.bias") = make_file_tensor({1, 3, 1, 1}, std::vector<float>(3, 1e30F));

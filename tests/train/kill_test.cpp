@@ -31,7 +31,10 @@ std::atomic<std::int64_t> events = 0, die_at = -1, die_after_us = 0;
 
 void die() { ::kill(::getpid(), SIGKILL); }
 
-void event() {
+std::vector<bool> in_checkpoint;  // of each event of an undisturbed run: a checkpoint's file is being written
+
+void event(bool of_checkpoint) {
+  if (die_at < 0) in_checkpoint.push_back(of_checkpoint);
   if (++events != die_at) return;
   if (die_after_us == 0) die();
   std::thread([] {
@@ -42,9 +45,12 @@ void event() {
 
 TrainResult counted_run(const TrainConfig& config, const std::string& out, bool resume) {
   events = 0;
-  atomic_file_fault = [](FileFault, const std::string&, std::uint64_t) { event(); };
+  atomic_file_fault = [](FileFault step, const std::string& path, std::uint64_t) {
+    const bool begun = step != FileFault::open && step != FileFault::done;
+    event(begun && path.find("/checkpoints/") != std::string::npos);
+  };
   const TrainResult result =
-      train(config, {.out = out, .resume = resume, .after_step = [](const StepReport&) { event(); }},
+      train(config, {.out = out, .resume = resume, .after_step = [](const StepReport&) { event(false); }},
             backend("cpu"));
   atomic_file_fault = nullptr;
   return result;
@@ -101,6 +107,7 @@ TEST(TrainKilled, ResumesToTheSameBytes) {
   const auto whole = test::files_of(tiny.out("whole"));
   ASSERT_GT(total, 20);
 
+  int inside = 0;  // killed between the opening and the renaming of a checkpoint
   for (std::uint32_t seed = 1; seed <= 20; ++seed) {
     std::mt19937 random(seed);
     const std::string name = tiny.out("killed" + std::to_string(seed));
@@ -108,11 +115,13 @@ TEST(TrainKilled, ResumesToTheSameBytes) {
     const std::int64_t after = seed % 2 == 0 ? 0 : 1 + random() % 4000;
     const bool killed = run_child(name, config, at, after, false);
     EXPECT_TRUE(killed || after > 0) << "seed " << seed;
+    inside += killed && after == 0 && in_checkpoint.at(static_cast<std::size_t>(at - 1));
     if (seed % 4 == 0)
       run_child(name, config, 1 + random() % static_cast<std::uint32_t>(total), 0, true);  // again
     tiny.run(name.substr(tiny.out("").size()), true);
     EXPECT_EQ(test::difference(whole, test::files_of(name)), "") << "seed " << seed << ", event " << at;
   }
+  EXPECT_GE(inside, 3);
 }
 
 }  // namespace

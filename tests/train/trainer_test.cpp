@@ -2,9 +2,13 @@
 #include "train/trainer.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <array>
+#include <chrono>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "io/atomic_file.h"
 #include "io/model_file.h"
@@ -84,13 +88,25 @@ TEST(Train, LossFallsAndTheRunIsComplete) {
   EXPECT_NO_THROW(load_autoencoder(result.model, backend("cpu")));
 }
 
-TEST(Train, FilesCarryNoPath) {
+TEST(Train, FilesCarryNoPathTimeOrHost) {
   TinyRun tiny;
   tiny.run("run");
-  for (const auto& [name, content] : files_of(tiny.out("run"))) {
-    if (name == "config.json") continue;
+  const auto files = files_of(tiny.out("run"));
+  std::array<char, 256> host{};
+  ASSERT_EQ(::gethostname(host.data(), host.size() - 1), 0);
+  const std::string host_name = host.data();
+  for (const auto& [name, content] : files) {
+    if (name == "config.json") continue;  // the settings, where the inputs lie among them
     EXPECT_FALSE(contains(content, tiny.folder().path().string())) << name;
+    EXPECT_TRUE(host_name.size() < 6 || !contains(content, host_name)) << name;
   }
+  // elsewhere, and later
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  TinyRun other;
+  other.run("run");
+  auto others = files_of(other.out("run"));
+  others["config.json"] = files.at("config.json");
+  EXPECT_EQ(difference(files, others), "");
 }
 
 TEST(Train, RepeatsWhateverTheThreads) {
@@ -255,14 +271,18 @@ TEST(Train, OneProcessAtATime) {
   EXPECT_TRUE(contains(line, "another process is training in this folder")) << line;
 }
 
-TEST(Train, AnImageThatVanishesIsReplaced) {
+// Those to train on: TrainFaults.
+TEST(Train, AnImageToValidateOnThatVanishesIsSkipped) {
   TinyRun tiny;
   TrainOptions options;
   options.after_step = [&](const StepReport&) {
-    std::filesystem::remove(tiny.folder() / "images" / "square3.png");
     std::filesystem::remove(tiny.folder() / "val" / "square5.png");
   };
   EXPECT_EQ(tiny.run("run", false, options).iteration, 6);
+  int named = 0;
+  for (const std::string& line : tiny.log)
+    named += contains(line, "square5.png: ") && contains(line, "(skipped)");
+  EXPECT_EQ(named, 1);
 }
 
 // A disk that fills up while the second checkpoint is written: one error, the first checkpoint still good.
