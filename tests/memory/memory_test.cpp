@@ -160,19 +160,24 @@ TEST(Memory, ReconstructingGivesEverythingBack) {
   tiny.config.iterations = 0;
   const std::string file = tiny.run("run").model;
   const Image image = gradient(16);
-  sweep({.work =
-             [&] {
-               const auto model = load_autoencoder(file, backend("cpu"));
-               return as_text(to_image(reconstruct(*model, image, backend("cpu"))).pixels);
-             },
-         .dense = 50,
-         .sparse = 200});
+  for (const int threads : {1, 2}) {
+    SCOPED_TRACE(text(threads, " threads"));
+    set_threads(threads);
+    sweep({.work =
+               [&] {
+                 const auto model = load_autoencoder(file, backend("cpu"));
+                 return as_text(to_image(reconstruct(*model, image, backend("cpu"))).pixels);
+               },
+           .dense = 50,
+           .sparse = 150});
+  }
+  set_threads(0);
 }
 
 class TrainMemory : public testing::Test {
  protected:
   void SetUp() override {
-    tiny.config.iterations = 4;
+    tiny.config.iterations = 3;
     tiny.config.checkpoint_every = 1;
     tiny.config.sample_every = 2;
     tiny.run("whole");
@@ -218,23 +223,32 @@ class TrainMemory : public testing::Test {
 
 TEST_F(TrainMemory, FromTheStart) {
   test::Sweep sweep = sweep_of(false);
-  sweep.dense = 40;
-  sweep.sparse = 50;
+  sweep.dense = 20;
+  sweep.sparse = 30;
   test::sweep(sweep);
+}
+
+TEST_F(TrainMemory, OnTwoThreads) {
+  set_threads(2);
+  test::Sweep sweep = sweep_of(false, {.loader_threads = 3});
+  sweep.dense = 0;
+  sweep.sparse = 30;
+  test::sweep(sweep);
+  set_threads(0);
 }
 
 TEST_F(TrainMemory, OfTensorsAlone) {
   test::Sweep sweep = sweep_of(false);
   sweep.aligned = true;
-  sweep.dense = 30;
-  sweep.sparse = 40;
+  sweep.dense = 20;
+  sweep.sparse = 20;
   test::sweep(sweep);
 }
 
 TEST_F(TrainMemory, WhileResuming) {
   test::Sweep sweep = sweep_of(true);
-  sweep.dense = 40;
-  sweep.sparse = 40;
+  sweep.dense = 30;
+  sweep.sparse = 25;
   test::sweep(sweep);
 }
 
@@ -247,8 +261,8 @@ TEST_F(TrainMemory, WhileACheckpointIsWritten) {
   };
   test::Sweep sweep = sweep_of(false, options);
   sweep.later = true;
-  sweep.dense = 60;
-  sweep.sparse = 80;
+  sweep.dense = 40;
+  sweep.sparse = 40;
   test::sweep(sweep);
 }
 
