@@ -54,6 +54,8 @@ struct Panel {
   std::int64_t step;
 };
 
+constexpr std::int64_t kSmallBytes = 16 << 10;  // of panels, a part of the first-level cache
+
 /// What one thread needs for `rows` rows of A and C.
 template <class T, class Rows>
 struct RowTable {
@@ -84,21 +86,41 @@ struct RowTable {
   }
 
   void point(const Rows& rows, const KBlock& block) {
-    const T** out = pointers;
+    const T** __restrict out = pointers;
+    const std::int64_t tile = kernel.rows;
     step = rows.step();
-    for (std::int64_t i = 0; i < used; i += kernel.rows)
-      for (std::int64_t tap = block.tap; tap < block.tap + block.taps; ++tap)
-        for (int j = 0; j < kernel.rows; ++j) *out++ = rows.at(states[i + j], tap);
+    for (std::int64_t i = 0; i < used; i += tile)
+      for (std::int64_t tap = block.tap; tap < block.tap + block.taps; ++tap, out += tile)
+        for (std::int64_t j = 0; j < tile; ++j) out[j] = rows.at(states[i + j], tap);
   }
 
-  /// All row tiles against one panel.
+  /// The tile of rows that begins at row i against one panel.
+  void multiply_tile(std::int64_t i, const KBlock& block, const Panel<T>& panel, std::int64_t column,
+                     std::int64_t columns, bool add) const {
+    kernel.multiply_tile({pointers + i * block.taps, block.taps, block.first * step, block.count, step,
+                          panel.data, panel.step, c + i, column,
+                          std::min<std::int64_t>(kernel.rows, used - i), columns, add});
+  }
+
+  /// All rows against one panel.
   void multiply(const KBlock& block, const Panel<T>& panel, std::int64_t column, std::int64_t columns,
                 bool add) const {
-    for (std::int64_t i = 0; i < used; i += kernel.rows)
-      kernel.multiply_tile({pointers + i * block.taps, block.taps, block.first * step, block.count, step,
-                            panel.data, panel.step, c + i, column,
-                            static_cast<int>(std::min<std::int64_t>(kernel.rows, used - i)),
-                            static_cast<int>(columns), add});
+    for (std::int64_t i = 0; i < used; i += kernel.rows) multiply_tile(i, block, panel, column, columns, add);
+  }
+
+  /// All rows against all panels of a block, packed one after the other. Where all are small they stay close,
+  /// and C is better written row by row.
+  void multiply_all(const KBlock& block, const T* panels, std::int64_t columns, bool add) const {
+    const std::int64_t width = kernel.columns;
+    const auto panel = [&](std::int64_t column) { return Panel<T>{panels + column * block.length(), width}; };
+    if (round_up(columns, width) * block.length() * static_cast<std::int64_t>(sizeof(T)) <= kSmallBytes) {
+      for (std::int64_t i = 0; i < used; i += kernel.rows)
+        for (std::int64_t column = 0; column < columns; column += width)
+          multiply_tile(i, block, panel(column), column, std::min(width, columns - column), add);
+    } else {
+      for (std::int64_t column = 0; column < columns; column += width)
+        multiply(block, panel(column), column, std::min(width, columns - column), add);
+    }
   }
 
   const Kernels<T>& kernel = kernels<T>();
@@ -248,9 +270,7 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
         for (std::size_t b = from; b < to; ++b) {
           const KBlock& block = blocks[b];
           table.point(rows, block);
-          for (std::int64_t column = 0; column < size.n; column += tile_columns)
-            table.multiply(block, {packed + start[b - from] + column * block.length(), tile_columns}, column,
-                           std::min(tile_columns, size.n - column), add || b > 0);
+          table.multiply_all(block, packed + start[b - from], size.n, add || b > 0);
         }
       }
     }

@@ -21,8 +21,7 @@ struct TileTask {
   const T* panel;
   std::int64_t panel_step;
   T* const* c;
-  std::int64_t c_offset;
-  int rows_used, columns;
+  std::int64_t c_offset, rows_used, columns;
   bool add;
 };
 

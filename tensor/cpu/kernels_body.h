@@ -29,6 +29,7 @@ template <class T>
 constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 template <class T>
 constexpr int kColumns = kLanes<T>* kVectors;
+constexpr std::int64_t kLeastSum = 16;
 
 template <class T>
 inline Vector<T> load(const T* from) {
@@ -47,6 +48,13 @@ inline void multiply_rows(const TileTask<T>& task) {
   Vector<T> sum[kUsed][kVectors] = {};
   const T* b = task.panel;
   const T* const* rows = task.rows;
+  // The lines of C come while the sums are formed, unless those are too short to hide anything.
+  if (task.taps * task.count >= kLeastSum) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kUsed; ++i)
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) __builtin_prefetch(task.c[i] + task.c_offset + v * kLanes<T>, 1);
+  }
   const std::int64_t count = task.count, a_step = task.a_step, panel_step = task.panel_step;
   for (std::int64_t tap = 0; tap < task.taps; ++tap, rows += kRows) {
     const T* a[kUsed];
@@ -81,9 +89,9 @@ inline void multiply_rows(const TileTask<T>& task) {
   for (int i = 0; i < kUsed; ++i)
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) store(&all[i][v * kLanes<T>], sum[i][v]);
-  for (int i = 0; i < task.rows_used; ++i) {
+  for (std::int64_t i = 0; i < task.rows_used; ++i) {
     T* c = task.c[i] + task.c_offset;
-    for (int j = 0; j < task.columns; ++j) c[j] = task.add ? c[j] + all[i][j] : all[i][j];
+    for (std::int64_t j = 0; j < task.columns; ++j) c[j] = task.add ? c[j] + all[i][j] : all[i][j];
   }
 }
 

@@ -79,8 +79,7 @@ void multiply_block(const Problem& p, const float* v, std::int64_t v_plane, std:
           kernel.multiply_tile({rows + i, 1, plane * v_plane + k, std::min(kSum, p.in() - k), 1,
                                 u + plane * u_plane + (panel * p.in() + k) * kernel.columns, kernel.columns,
                                 c + i, plane * m_plane + panel * kernel.columns,
-                                static_cast<int>(std::min<std::int64_t>(kernel.rows, count - i)),
-                                kernel.columns, k > 0});
+                                std::min<std::int64_t>(kernel.rows, count - i), kernel.columns, k > 0});
 }
 
 /// pack_tap(tap, first, count, column, width, panel) packs weights [count inputs from `first`, width outputs

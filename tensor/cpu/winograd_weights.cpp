@@ -37,8 +37,8 @@ void multiply_block(const Transformed& g, const Transformed& x, std::int64_t pie
       for (std::int64_t i = 0; i < outs; i += kernel.rows)
         kernel.multiply_tile({rows + i, 1, plane * g.plane, pieces, g.step, x.data + plane * x.plane + column,
                               x.step, c + i, plane * m_plane + column,
-                              static_cast<int>(std::min<std::int64_t>(kernel.rows, outs - i)),
-                              static_cast<int>(std::min<std::int64_t>(kernel.columns, ins - column)), false});
+                              std::min<std::int64_t>(kernel.rows, outs - i),
+                              std::min<std::int64_t>(kernel.columns, ins - column), false});
 }
 
 }  // namespace
