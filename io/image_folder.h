@@ -61,7 +61,7 @@ struct ImageBatch {
 /// Decodes ahead in its own threads. One thread at a time may call it.
 class ImageLoader {
  public:
-  /// UsageError where an option makes no sense.
+  /// UsageError where an option makes no sense, OutOfMemory where a thread cannot be started.
   ImageLoader(ImageFolder folder, LoaderOptions options);
   /// Stops at any moment: images being decoded are finished, the rest is dropped.
   ~ImageLoader();

@@ -28,7 +28,8 @@ class UsageError : public Error {
   using Error::Error;
 };
 
-/// A backend could not provide memory; exit code 1.
+/// A backend has no memory left, a library none for its work, or the system no thread; exit code 1. Where
+/// operator new fails, std::bad_alloc comes instead, and means the same.
 class OutOfMemory : public Error {
  public:
   using Error::Error;

@@ -54,7 +54,8 @@ struct TrainResult {
 ///
 /// UsageError: out holds a run and resume is not set, a given setting contradicts the run's, or one makes no
 /// sense. InputError: an input is missing or broken, no image can be read, or no checkpoint can be used.
-/// Error: a file cannot be written, or the loss is not finite; checkpoints stay as they were.
+/// Error: a file cannot be written, or the loss is not finite. OutOfMemory or std::bad_alloc: memory or
+/// threads ran out. After each of them checkpoints stay as they were, and the run can be resumed.
 TrainResult train(const TrainConfig& config, const TrainOptions& options, Backend& backend);
 
 }  // namespace om

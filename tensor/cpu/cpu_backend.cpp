@@ -1,6 +1,7 @@
 // Memory and the description of the cpu backend; its kernels have their own files.
 #include "tensor/cpu/cpu_backend.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -30,22 +31,23 @@ std::string processor_name() {
   return "unknown processor";
 }
 
-/// How many threads a team of `wanted` may have, this one included. All but it are started at once to see
-/// whether they can be; where not, half of those that could leave room for others (an image loader's).
+/// How many threads a team of `wanted` may have, this one included. As many as it needs, and some for others
+/// (an image loader), are started at once to see whether they can be; where not, half of them is taken.
 int startable_threads(int wanted) {
+  if (wanted == 1) return 1;
+  constexpr int kForOthers = 2;
+  const auto all = static_cast<std::size_t>(wanted - 1 + kForOthers);
   std::vector<std::thread> team;
-  team.reserve(static_cast<std::size_t>(wanted));
+  team.reserve(all);
   std::atomic<bool> go = false;
-  bool all = true;
   try {
-    while (static_cast<int>(team.size()) + 1 < wanted) team.emplace_back([&] { go.wait(false); });
+    while (team.size() < all) team.emplace_back([&] { go.wait(false); });
   } catch (const std::exception&) {  // no thread, or no memory to describe one
-    all = false;
   }
   go = true;
   go.notify_all();
   for (std::thread& thread : team) thread.join();
-  return all ? wanted : 1 + static_cast<int>(team.size()) / 2;
+  return team.size() == all ? wanted : std::min(wanted, 1 + static_cast<int>(team.size()) / 2);
 }
 
 }  // namespace

@@ -196,7 +196,7 @@ class TrainMemory : public testing::Test {
     EXPECT_EQ(difference(whole, files_of(tiny.out("run"))), "");
   }
 
-  test::Sweep sweep_of(bool resume, TrainOptions options = {}) {
+  test::Sweep sweep_of(bool resume, const TrainOptions& options = {}) {
     test::Sweep sweep;
     sweep.prepare = [this, resume] {
       std::filesystem::remove_all(tiny.out("run"));
