@@ -103,6 +103,20 @@ void multiply_tile(const TileTask<T>& task) {
   multiply_rows<T, kRows>(task);
 }
 
+/// The sum of a vector's lanes, by halves.
+template <class T, int kCount, class V>
+inline T total(const V& lanes) {
+  if constexpr (kCount == 2) {
+    return lanes[0] + lanes[1];
+  } else {
+    typedef T Half __attribute__((vector_size(kCount / 2 * sizeof(T))));
+    Half low, high;
+    std::memcpy(&low, &lanes, sizeof low);
+    std::memcpy(&high, reinterpret_cast<const char*>(&lanes) + sizeof low, sizeof high);
+    return total<T, kCount / 2>(low + high);
+  }
+}
+
 template <class T, int kWeights>
 void dots(const T* const* rows, std::int64_t taps, std::int64_t depth, const T* const* weights, T (*c)[4]) {
   Vector<T> sum[4][kWeights] = {};
@@ -128,11 +142,7 @@ void dots(const T* const* rows, std::int64_t taps, std::int64_t depth, const T* 
   }
   for (int i = 0; i < 4; ++i)
     for (int j = 0; j < kWeights; ++j) {
-      T lanes[kLanes<T>];
-      store(lanes, sum[i][j]);
-      for (int half = kLanes<T> / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
-      c[i][j] += lanes[0] + rest[i][j];
+      c[i][j] += total<T, kLanes<T>>(sum[i][j]) + rest[i][j];
     }
 }
 
