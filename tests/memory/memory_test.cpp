@@ -3,9 +3,8 @@
 // Requests are refused one by one (tests/memory/failing_malloc.h): all of the first ones of a stage, and some
 // of the later ones. The whole program is put through the same in tests/examples/memory_test.cpp.
 #include <fstream>
-#include <sstream>
 
-#include "io/atomic_file.h"
+#include "io/bytes.h"
 #include "io/image.h"
 #include "io/image_folder.h"
 #include "io/model_file.h"
@@ -27,10 +26,12 @@ using test::TinyRun;
 
 std::string as_text(const std::vector<std::uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
 
+/// Not by a stream, which keeps a lack of memory to itself and ends early.
 std::string content(const std::string& path) {
-  std::ostringstream bytes;
-  bytes << std::ifstream(path, std::ios::binary).rdbuf();
-  return bytes.str();
+  const auto source = open_source(path);
+  std::string bytes(static_cast<std::size_t>(source->size()), '\0');
+  source->read_at(0, std::as_writable_bytes(std::span(bytes)));
+  return bytes;
 }
 
 Image gradient(int side) {
