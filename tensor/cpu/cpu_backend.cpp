@@ -35,8 +35,8 @@ std::string processor_name() {
 /// (an image loader), are started at once to see whether they can be; where not, half of them is taken.
 int startable_threads(int wanted) {
   if (wanted == 1) return 1;
-  constexpr int kForOthers = 2;
-  const auto all = static_cast<std::size_t>(wanted - 1 + kForOthers);
+  constexpr std::size_t kForOthers = 2;
+  const auto all = static_cast<std::size_t>(wanted) - 1 + kForOthers;
   std::vector<std::thread> team;
   team.reserve(all);
   std::atomic<bool> go = false;
