@@ -29,7 +29,7 @@ template <class T>
 constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 template <class T>
 constexpr int kColumns = kLanes<T>* kVectors;
-constexpr std::int64_t kLeastSum = 16;
+constexpr std::int64_t kShortSum = 64, kShortestSum = 16;
 
 template <class T>
 inline Vector<T> load(const T* from) {
@@ -48,8 +48,8 @@ inline void multiply_rows(const TileTask<T>& task) {
   Vector<T> sum[kUsed][kVectors] = {};
   const T* b = task.panel;
   const T* const* rows = task.rows;
-  // The lines of C come while the sums are formed, unless those are too short to hide anything.
-  if (task.taps * task.count >= kLeastSum) {
+  // A short sum would wait for its lines of C, so they are fetched meanwhile; the shortest can hide nothing.
+  if (task.taps * task.count < kShortSum && task.taps * task.count >= kShortestSum) {
 #pragma GCC unroll 16
     for (int i = 0; i < kUsed; ++i)
 #pragma GCC unroll 16
