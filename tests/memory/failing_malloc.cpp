@@ -54,12 +54,18 @@ std::int64_t number(const char* name) {
   return value == nullptr ? 0 : std::atoll(value);
 }
 
-__attribute__((constructor)) void start() {
-  dl_iterate_phdr(find_gomp, nullptr);
-  if (std::getenv("ONEMODEL_MOST_THREADS") != nullptr) limit_threads(number("ONEMODEL_MOST_THREADS"));
+void arm_by_environment() {
   if (std::getenv("ONEMODEL_FAIL_AT") != nullptr)
     failing_malloc_arm(number("ONEMODEL_FAIL_AT"),
                        static_cast<FailingMallocMode>(number("ONEMODEL_FAIL_MODE")), false);
+}
+
+__attribute__((constructor)) void start() {
+  dl_iterate_phdr(find_gomp, nullptr);
+  if (std::getenv("ONEMODEL_MOST_THREADS") != nullptr) limit_threads(number("ONEMODEL_MOST_THREADS"));
+#ifndef ONEMODEL_ARM_AT_MAIN
+  arm_by_environment();
+#endif
 }
 
 __attribute__((destructor)) void finish() {
@@ -78,6 +84,16 @@ struct Start {
   void* argument;
 };
 
+#ifdef ONEMODEL_ARM_AT_MAIN
+using Main = int (*)(int, char**, char**);
+Main program_main = nullptr;
+
+int armed_main(int argc, char** argv, char** environment) {
+  arm_by_environment();
+  return program_main(argc, argv, environment);
+}
+#endif
+
 void* run_counted(void* given) {
   const Start start = *static_cast<Start*>(given);
   std::free(given);
@@ -89,6 +105,16 @@ void* run_counted(void* given) {
 }  // namespace
 
 extern "C" {
+
+#ifdef ONEMODEL_ARM_AT_MAIN
+int __libc_start_main(Main main, int argc, char** argv, void (*init)(), void (*fini)(), void (*rtld_fini)(),
+                      void* stack_end) {
+  using StartMain = int (*)(Main, int, char**, void (*)(), void (*)(), void (*)(), void*);
+  const auto start_main = reinterpret_cast<StartMain>(dlsym(RTLD_NEXT, "__libc_start_main"));
+  program_main = main;
+  return start_main(armed_main, argc, argv, init, fini, rtld_fini, stack_end);
+}
+#endif
 
 void failing_malloc_arm(std::int64_t n, FailingMallocMode new_mode, bool aligned) {
   fail_at = n;

@@ -4,6 +4,8 @@
 // environment.
 //
 // libgomp's own requests always pass: it answers a refusal by ending the process (see tensor/cpu/parallel.h).
+// So do those before main in a program with CUDA: the CUDA runtime's constructors use what they asked for
+// without a look (a segmentation fault inside libcudart_static, CUDA 13.0).
 #pragma once
 
 #include <cstdint>
