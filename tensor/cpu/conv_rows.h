@@ -20,16 +20,14 @@ struct Tap {
   std::int64_t h, w, weight;
 };
 
-/// visit(i, n, a, b) for the pixels [first, first + count) of images [n, h, w], i counting from 0.
+/// visit(i, run, n, a, b) for every run of pixels (n, a, b), (n, a, b + 1), .. that share a line, among the
+/// pixels [first, first + count) of images [n, h, w]; i counts them from 0.
 template <class Visit>
-void walk_pixels(std::int64_t first, std::int64_t count, std::int64_t h, std::int64_t w, const Visit& visit) {
-  std::int64_t b = first % w, a = first / w % h, n = first / w / h;
-  for (std::int64_t i = 0; i < count; ++i) {
-    visit(i, n, a, b);
-    if (++b == w) {
-      b = 0;
-      if (++a == h) a = 0, ++n;
-    }
+void walk_lines(std::int64_t first, std::int64_t count, std::int64_t h, std::int64_t w, const Visit& visit) {
+  for (std::int64_t i = 0; i < count;) {
+    const std::int64_t pixel = first + i, b = pixel % w, run = std::min(w - b, count - i);
+    visit(i, run, pixel / w / h, pixel / w % h, b);
+    i += run;
   }
 }
 
@@ -50,10 +48,12 @@ struct ImageRows {
   const T* zeros;  ///< `channels` of them
 
   void start(std::int64_t first, std::int64_t count, Row* states) const {
-    walk_pixels(first, count, grid_h, grid_w,
-                [&](std::int64_t i, std::int64_t n, std::int64_t a, std::int64_t b) {
-                  states[i] = {image + n * h * w * channels, origin_h + a * step_h, origin_w + b * step_w};
-                });
+    walk_lines(first, count, grid_h, grid_w,
+               [&](std::int64_t i, std::int64_t run, std::int64_t n, std::int64_t a, std::int64_t b) {
+                 for (std::int64_t j = 0; j < run; ++j)
+                   states[i + j] = {image + n * h * w * channels, origin_h + a * step_h,
+                                    origin_w + (b + j) * step_w};
+               });
   }
   const T* at(const Row& row, std::int64_t tap) const {
     const std::int64_t y = row.h + taps[tap].h, x = row.w + taps[tap].w;
@@ -126,10 +126,11 @@ struct WindowRows {
 
   void start(std::int64_t first, std::int64_t count, Row* states) const {
     const std::int64_t down = size.conv.stride_h * x.line, right = size.conv.stride_w * size.i;
-    walk_pixels(first, count, size.oh, size.ow,
-                [&](std::int64_t i, std::int64_t n, std::int64_t a, std::int64_t b) {
-                  states[i] = x.data + n * x.h * x.line + a * down + b * right;
-                });
+    walk_lines(first, count, size.oh, size.ow,
+               [&](std::int64_t i, std::int64_t run, std::int64_t n, std::int64_t a, std::int64_t b) {
+                 const T* window = x.data + n * x.h * x.line + a * down + b * right;
+                 for (std::int64_t j = 0; j < run; ++j) states[i + j] = window + j * right;
+               });
   }
   const T* at(Row row, std::int64_t tap) const { return row + tap * x.line; }
   std::int64_t step() const { return 1; }
@@ -169,10 +170,11 @@ template <class T>
 auto phase_c(T* x, const ConvSize& size, const Phase& h, const Phase& v) {
   return [=, &size](std::int64_t first, std::int64_t count, T** c) {
     const std::int64_t down = size.conv.stride_h * size.w * size.i, right = size.conv.stride_w * size.i;
-    walk_pixels(first, count, h.count, v.count,
-                [&](std::int64_t i, std::int64_t n, std::int64_t a, std::int64_t b) {
-                  c[i] = x + ((n * size.h + h.first) * size.w + v.first) * size.i + a * down + b * right;
-                });
+    walk_lines(first, count, h.count, v.count,
+               [&](std::int64_t i, std::int64_t run, std::int64_t n, std::int64_t a, std::int64_t b) {
+                 T* pixel = x + ((n * size.h + h.first) * size.w + v.first) * size.i + a * down + b * right;
+                 for (std::int64_t j = 0; j < run; ++j) c[i + j] = pixel + j * right;
+               });
   };
 }
 
