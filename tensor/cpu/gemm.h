@@ -114,9 +114,7 @@ struct RowTable {
     const std::int64_t width = kernel.columns;
     const auto panel = [&](std::int64_t column) { return Panel<T>{panels + column * block.length(), width}; };
     if (round_up(columns, width) * block.length() * static_cast<std::int64_t>(sizeof(T)) <= kSmallBytes) {
-      for (std::int64_t i = 0; i < used; i += kernel.rows)
-        for (std::int64_t column = 0; column < columns; column += width)
-          multiply_tile(i, block, panel(column), column, std::min(width, columns - column), add);
+      for (std::int64_t i = 0; i < used; i += kernel.rows) multiply_tile(i, block, panel(0), 0, columns, add);
     } else {
       for (std::int64_t column = 0; column < columns; column += width)
         multiply(block, panel(column), column, std::min(width, columns - column), add);

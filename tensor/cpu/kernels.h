@@ -12,8 +12,8 @@
 namespace om::cpu {
 
 /// c[i][j] (+)= sum over taps t and k < count of rows[t rows_per_tile + i][first + k a_step] panel[(t count +
-/// k) panel_step + j] for the first `rows_used` rows and `columns` columns of a tile. Unused row pointers
-/// must be readable.
+/// k) panel_step + j] for the first `rows_used` rows and `columns` columns of a tile. More columns than a
+/// tile's are those of the panels that follow, one after the other. Unused row pointers must be readable.
 template <class T>
 struct TileTask {
   const T* const* rows;

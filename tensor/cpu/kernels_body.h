@@ -45,53 +45,59 @@ inline void store(T* to, Vector<T> value) {
 /// The first kUsed rows of a tile; fewer than all take less time.
 template <class T, int kUsed>
 inline void multiply_rows(const TileTask<T>& task) {
-  Vector<T> sum[kUsed][kVectors] = {};
   const T* b = task.panel;
-  const T* const* rows = task.rows;
-  // A short sum would wait for its lines of C, so they are fetched meanwhile; the shortest can hide nothing.
-  if (task.taps * task.count < kShortSum && task.taps * task.count >= kShortestSum) {
+  const std::int64_t count = task.count, a_step = task.a_step, panel_step = task.panel_step;
+  const std::int64_t length = task.taps * count;
+  for (std::int64_t column_0 = 0; column_0 < task.columns; column_0 += kColumns<T>) {
+    const std::int64_t c_offset = task.c_offset + column_0, columns = task.columns - column_0;
+    // A short sum would wait for its lines of C, so they are fetched meanwhile; the shortest can hide
+    // nothing.
+    if (length < kShortSum && length >= kShortestSum) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kUsed; ++i)
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) __builtin_prefetch(task.c[i] + c_offset + v * kLanes<T>, 1);
+    }
+    Vector<T> sum[kUsed][kVectors] = {};
+    const T* const* rows = task.rows;
+    for (std::int64_t tap = 0; tap < task.taps; ++tap, rows += kRows) {
+      const T* a[kUsed];
+#pragma GCC unroll 16
+      for (int i = 0; i < kUsed; ++i) a[i] = rows[i] + task.first;
+#pragma GCC unroll 4
+      for (std::int64_t k = 0; k < count; ++k, b += panel_step) {
+        Vector<T> column[kVectors];
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) column[v] = load(b + v * kLanes<T>);
+#pragma GCC unroll 16
+        for (int i = 0; i < kUsed; ++i) {
+          const T value = a[i][k * a_step];
+#pragma GCC unroll 16
+          for (int v = 0; v < kVectors; ++v) sum[i][v] += column[v] * value;
+        }
+      }
+    }
+
+    if (task.rows_used == kUsed && columns >= kColumns<T>) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kUsed; ++i) {
+        T* c = task.c[i] + c_offset;
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v)
+          store(c + v * kLanes<T>, task.add ? load(c + v * kLanes<T>) + sum[i][v] : sum[i][v]);
+      }
+      continue;
+    }
+    T all[kUsed][kColumns<T>];
 #pragma GCC unroll 16
     for (int i = 0; i < kUsed; ++i)
 #pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) __builtin_prefetch(task.c[i] + task.c_offset + v * kLanes<T>, 1);
-  }
-  const std::int64_t count = task.count, a_step = task.a_step, panel_step = task.panel_step;
-  for (std::int64_t tap = 0; tap < task.taps; ++tap, rows += kRows) {
-    const T* a[kUsed];
-#pragma GCC unroll 16
-    for (int i = 0; i < kUsed; ++i) a[i] = rows[i] + task.first;
-#pragma GCC unroll 4
-    for (std::int64_t k = 0; k < count; ++k, b += panel_step) {
-      Vector<T> column[kVectors];
-#pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) column[v] = load(b + v * kLanes<T>);
-#pragma GCC unroll 16
-      for (int i = 0; i < kUsed; ++i) {
-        const T value = a[i][k * a_step];
-#pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) sum[i][v] += column[v] * value;
-      }
+      for (int v = 0; v < kVectors; ++v) store(&all[i][v * kLanes<T>], sum[i][v]);
+    const std::int64_t width = columns < kColumns<T> ? columns : kColumns<T>;
+    for (std::int64_t i = 0; i < task.rows_used; ++i) {
+      T* c = task.c[i] + c_offset;
+      for (std::int64_t j = 0; j < width; ++j) c[j] = task.add ? c[j] + all[i][j] : all[i][j];
     }
-  }
-
-  if (task.rows_used == kUsed && task.columns == kColumns<T>) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kUsed; ++i) {
-      T* c = task.c[i] + task.c_offset;
-#pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v)
-        store(c + v * kLanes<T>, task.add ? load(c + v * kLanes<T>) + sum[i][v] : sum[i][v]);
-    }
-    return;
-  }
-  T all[kUsed][kColumns<T>];
-#pragma GCC unroll 16
-  for (int i = 0; i < kUsed; ++i)
-#pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) store(&all[i][v * kLanes<T>], sum[i][v]);
-  for (std::int64_t i = 0; i < task.rows_used; ++i) {
-    T* c = task.c[i] + task.c_offset;
-    for (std::int64_t j = 0; j < task.columns; ++j) c[j] = task.add ? c[j] + all[i][j] : all[i][j];
   }
 }
 
