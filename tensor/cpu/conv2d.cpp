@@ -23,6 +23,33 @@ void multiply(CachingAllocator& memory, const GemmSize& size, const Rows& rows, 
   gemm<T>(memory, size, rows, pack, matrix_c(y, size.n));
 }
 
+/// Few channels of x: the windows of a line of y begin a fixed step apart in the padded image, and all
+/// weights fit into the first-level cache. A task is a line.
+template <class T>
+void conv2d_few_channels(CachingAllocator& memory, const T* x, const T* w, T* y, const ConvSize& size) {
+  const Padded<T> padded(memory, x, size);
+  const GemmSize gemm_size{size.n * size.oh * size.ow, size.o, size.kh, size.kw * size.i};
+  const std::int64_t width = kernels<T>().window_columns, k = gemm_size.k();
+  const std::int64_t panels = (size.o + width - 1) / width;
+  Scratch packed(memory, sizeof(T) * static_cast<std::size_t>(panels * k * width));
+  for (std::int64_t p = 0; p < panels; ++p)
+    for (std::int64_t i = 0; i < k; ++i)
+      for (std::int64_t j = 0; j < width; ++j) {
+        const std::int64_t o = p * width + j;
+        packed.as<T>()[(p * k + i) * width + j] = o < size.o ? w[o * k + i] : T(0);
+      }
+  const int workers = gemm_threads(gemm_size.flops());
+#pragma omp parallel for schedule(dynamic) num_threads(workers) if (workers > 1)
+  for (std::int64_t line = 0; line < size.n * size.oh; ++line) {
+    const std::int64_t top = line / size.oh * padded.h + line % size.oh * size.conv.stride_h;
+    for (std::int64_t p = 0; p < panels; ++p)
+      kernels<T>().multiply_windows({padded.data + top * padded.line, size.conv.stride_w * size.i,
+                                     padded.line, size.kh, gemm_size.depth, packed.as<T>() + p * k * width,
+                                     y + line * size.ow * size.o + p * width, size.o, size.ow,
+                                     std::min(width, size.o - p * width)});
+  }
+}
+
 template <class T>
 void conv2d(CachingAllocator& memory, In x, In w, Out y, const ConvSize& size) {
   if (y.shape.elements() == 0) return;
@@ -30,11 +57,8 @@ void conv2d(CachingAllocator& memory, In x, In w, Out y, const ConvSize& size) {
     if (winograd_pays(size))
       return winograd_conv2d(memory, x.as<float>(), w.as<float>(), y.as<float>(), size);
   const std::int64_t pixels = size.n * size.oh * size.ow;
-  if (size.i <= kFewChannels && size.kw > 1) {
-    const Padded<T> padded(memory, x.as<T>(), size);
-    return multiply<T>(memory, {pixels, size.o, size.kh, size.kw * size.i}, WindowRows<T>{padded, size},
-                       w.as<T>(), y.as<T>());
-  }
+  if (size.i <= kFewChannels && size.kw > 1)
+    return conv2d_few_channels(memory, x.as<T>(), w.as<T>(), y.as<T>(), size);
   std::vector<Tap> taps;
   for (std::int64_t r = 0; r < size.kh; ++r)
     for (std::int64_t s = 0; s < size.kw; ++s) taps.push_back({r, s, r * size.kw + s});

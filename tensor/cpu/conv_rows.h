@@ -1,7 +1,7 @@
 // A convolution's rows for the matrix product: row m is one output pixel, and for each tap of the window it
 // points to the channels of the input pixel under that tap, or to zeros outside the image. With few channels
-// (RGB) such pieces are too short to be worth a pointer; then x is copied with its zeros around it, and a tap
-// is a whole row of the window, kw i contiguous numbers.
+// (RGB) such pieces are too short to be worth a pointer; then x is copied with its zeros around it, where a
+// row of the window is kw i contiguous numbers.
 #pragma once
 
 #include <algorithm>
@@ -117,26 +117,7 @@ class Padded {
   std::optional<Scratch> copy_;
 };
 
-/// Row m is the window of output pixel m, a tap one row of the window.
-template <class T>
-struct WindowRows {
-  using Row = const T*;
-  const Padded<T>& x;
-  const ConvSize& size;
-
-  void start(std::int64_t first, std::int64_t count, Row* states) const {
-    const std::int64_t down = size.conv.stride_h * x.line, right = size.conv.stride_w * size.i;
-    walk_lines(first, count, size.oh, size.ow,
-               [&](std::int64_t i, std::int64_t run, std::int64_t n, std::int64_t a, std::int64_t b) {
-                 const T* window = x.data + n * x.h * x.line + a * down + b * right;
-                 for (std::int64_t j = 0; j < run; ++j) states[i + j] = window + j * right;
-               });
-  }
-  const T* at(Row row, std::int64_t tap) const { return row + tap * x.line; }
-  std::int64_t step() const { return 1; }
-};
-
-/// The same transposed: row m is number m of every window, a tap one row of output pixels.
+/// Row m is number m of every window, a tap one row of output pixels.
 template <class T>
 struct WindowColumns {
   using Row = const T*;

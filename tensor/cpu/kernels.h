@@ -25,11 +25,25 @@ struct TileTask {
   bool add;
 };
 
+/// c[i c_step + j] = sum over taps t and k < count of a[i a_step + t tap_step + k] panel[(t count + k)
+/// columns + j] for i < rows, j < c_columns <= columns = window_columns: the windows of neighbouring pixels,
+/// which begin a fixed step apart.
+template <class T>
+struct WindowTask {
+  const T* a;
+  std::int64_t a_step, tap_step, taps, count;
+  const T* panel;
+  T* c;
+  std::int64_t c_step, rows, c_columns;
+};
+
 template <class T>
 struct Kernels {
-  int rows, columns;  ///< of a tile
+  int rows, columns;   ///< of a tile
+  int window_columns;  ///< of a window task's panel
 
   void (*multiply_tile)(const TileTask<T>& task);
+  void (*multiply_windows)(const WindowTask<T>& task);
 
   /// c[i][j] += <row i, weights j> for 4 rows and up to 4 weight rows of taps x depth contiguous numbers;
   /// rows holds `taps` groups of 4 pointers.

@@ -13,10 +13,13 @@ namespace {
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64, kRows = 12, kVectors = 2;  // 24 sums of 32 registers
+constexpr int kWindowRows = 6, kWindowVectors = 4;
 #elif defined(__AVX__)
 constexpr int kVectorBytes = 32, kRows = 6, kVectors = 2;  // 12 sums of 16
+constexpr int kWindowRows = 6, kWindowVectors = 2;
 #else
 constexpr int kVectorBytes = 16, kRows = 6, kVectors = 2;
+constexpr int kWindowRows = 6, kWindowVectors = 2;
 #endif
 
 template <class T>
@@ -29,6 +32,8 @@ template <class T>
 constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 template <class T>
 constexpr int kColumns = kLanes<T>* kVectors;
+template <class T>
+constexpr int kWindowColumns = kLanes<T>* kWindowVectors;
 constexpr std::int64_t kShortSum = 64, kShortestSum = 16;
 
 template <class T>
@@ -107,6 +112,63 @@ void multiply_tile(const TileTask<T>& task) {
   if (task.rows_used <= kRows / 3) return multiply_rows<T, kRows / 3>(task);
   if (task.rows_used <= 2 * kRows / 3) return multiply_rows<T, 2 * kRows / 3>(task);
   multiply_rows<T, kRows>(task);
+}
+
+/// kUsed rows against the first kWide vectors of the panel. Sums are short, so what counts is that no pointer
+/// leaves its register and that whole lines of C are written.
+template <class T, int kUsed, int kWide>
+inline void multiply_window_rows(const WindowTask<T>& task, std::int64_t first) {
+  const T *a = task.a + first * task.a_step, *b = task.panel;
+  T* c = task.c + first * task.c_step;
+  const std::int64_t a_step = task.a_step, count = task.count, c_step = task.c_step;
+#pragma GCC unroll 16
+  for (int i = 0; i < kUsed; ++i)
+#pragma GCC unroll 16
+    for (int v = 0; v < kWide; ++v) __builtin_prefetch(c + i * c_step + v * kLanes<T>, 1);
+  Vector<T> sum[kUsed][kWide] = {};
+  for (std::int64_t tap = 0; tap < task.taps; ++tap, a += task.tap_step) {
+    const T* from = a;
+#pragma GCC unroll 3
+    for (std::int64_t k = 0; k < count; ++k, ++from, b += kWindowColumns<T>) {
+      Vector<T> column[kWide];
+#pragma GCC unroll 16
+      for (int v = 0; v < kWide; ++v) column[v] = load(b + v * kLanes<T>);
+#pragma GCC unroll 16
+      for (int i = 0; i < kUsed; ++i) {
+        const T value = from[i * a_step];
+#pragma GCC unroll 16
+        for (int v = 0; v < kWide; ++v) sum[i][v] += column[v] * value;
+      }
+    }
+  }
+  const bool whole = task.c_columns == kWide * kLanes<T>;
+#pragma GCC unroll 16
+  for (int i = 0; i < kUsed; ++i) {
+    T last[kWide * kLanes<T>], *to = whole ? c + i * c_step : last;
+#pragma GCC unroll 16
+    for (int v = 0; v < kWide; ++v) store(to + v * kLanes<T>, sum[i][v]);
+    if (!whole) std::memcpy(c + i * c_step, last, sizeof(T) * static_cast<std::size_t>(task.c_columns));
+  }
+}
+
+/// The last tile reaches back into the one before it rather than be smaller.
+template <class T, int kWide>
+inline void multiply_wide_windows(const WindowTask<T>& task) {
+  if (task.rows < kWindowRows) {
+    for (std::int64_t i = 0; i < task.rows; ++i) multiply_window_rows<T, 1, kWide>(task, i);
+    return;
+  }
+  std::int64_t i = 0;
+  for (; i + kWindowRows <= task.rows; i += kWindowRows) multiply_window_rows<T, kWindowRows, kWide>(task, i);
+  if (i < task.rows) multiply_window_rows<T, kWindowRows, kWide>(task, task.rows - kWindowRows);
+}
+
+template <class T>
+void multiply_windows(const WindowTask<T>& task) {
+  if (kWindowVectors == 1 || task.c_columns <= kLanes<T>) return multiply_wide_windows<T, 1>(task);
+  if (kWindowVectors > 2 && task.c_columns > 2 * kLanes<T>)
+    return multiply_wide_windows<T, kWindowVectors>(task);
+  multiply_wide_windows<T, 2>(task);
 }
 
 /// The sum of a vector's lanes, by halves.
@@ -190,8 +252,14 @@ void pack_rows(const T* source, std::int64_t step, std::int64_t count, std::int6
 }
 
 template <class T>
-constexpr Kernels<T> kTable = {
-    kRows, kColumns<T>, multiply_tile<T>, multiply_dots<T>, pack_transposed<T>, pack_rows<T>};
+constexpr Kernels<T> kTable = {kRows,
+                               kColumns<T>,
+                               kWindowColumns<T>,
+                               multiply_tile<T>,
+                               multiply_windows<T>,
+                               multiply_dots<T>,
+                               pack_transposed<T>,
+                               pack_rows<T>};
 
 }  // namespace
 }  // namespace om::cpu
