@@ -1,5 +1,6 @@
 // ChannelKernels for the cpu: each is one pass over memory. A tile is some rows of pixels of one image; sums
 // are taken per tile in double and joined in order, so they depend on the shape alone.
+#include <type_traits>
 #include <vector>
 
 #include "tensor/cpu/cpu_backend.h"
@@ -115,6 +116,52 @@ void join(const Tiling& tiling, const std::vector<double>& parts, Out sum) {
   });
 }
 
+/// Adds body(p, c), for double pairs, over the pixels [first, last) to sum_a[c] and sum_b[c]: a few pixels at
+/// a time, for a sum would else be loaded and stored for every element.
+template <class Body>
+void sum_pixels(std::int64_t first, std::int64_t last, std::int64_t channels, double* sum_a, double* sum_b,
+                const Body& body) {
+  constexpr std::int64_t kPixels = 8;
+  const auto add = [&](std::int64_t p, auto pixels) {
+    const Body own = body;
+#pragma omp simd
+    for (std::int64_t c = 0; c < channels; ++c) {
+      double a = 0, b = 0;
+      for (std::int64_t i = 0; i < pixels; ++i) own(p + i, c, a, b);
+      sum_a[c] += a;
+      sum_b[c] += b;
+    }
+  };
+  for (; first + kPixels <= last; first += kPixels)
+    add(first, std::integral_constant<std::int64_t, kPixels>{});
+  for (; first < last; ++first) add(first, std::integral_constant<std::int64_t, 1>{});
+}
+
+/// Both sums alone, which is what batch norm's rule asks for first.
+template <class T>
+void gradient_sums(const ChannelKernels::ActivationGradient& in, const Tiling& tiling,
+                   std::vector<double>& sums_h, std::vector<double>& sums_hx) {
+  const std::int64_t channels = tiling.channels;
+  const Slopes<T> slopes{static_cast<T>(in.gain), static_cast<T>(in.gain * in.slope)};
+  const T *g = in.g.as<T>(), *x = in.x.as<T>(), *y = at<T>(in.y, 0);
+  tiling.for_each([&](std::int64_t i, std::int64_t n, std::int64_t first, std::int64_t last) {
+    const std::int64_t image = n * tiling.pixels;
+    double *sum_h = sums_h.data() + i * channels, *sum_hx = sums_hx.data() + i * channels;
+    const auto sum = [&](auto slope) {
+      sum_pixels(image + first, image + last, channels, sum_h, sum_hx,
+                 [=](std::int64_t p, std::int64_t c, double& a, double& b) {
+                   const T h = g[p * channels + c] * slope(p * channels + c);
+                   a += static_cast<double>(h);
+                   b += static_cast<double>(h) * static_cast<double>(x[p * channels + c]);
+                 });
+    };
+    if (y != nullptr)
+      sum([=](std::int64_t at) { return slopes.at(y[at]); });
+    else
+      sum([=](std::int64_t) { return slopes.high; });
+  });
+}
+
 template <class T>
 void activation_grad(const ChannelKernels::ActivationGradient& in) {
   const Tiling tiling(in.g.shape);
@@ -124,6 +171,13 @@ void activation_grad(const ChannelKernels::ActivationGradient& in) {
   const auto room = static_cast<std::size_t>(tiling.images * tiling.per_image * channels);
   std::vector<double> sums_h(in.sum_h.data != nullptr ? room : 0),
       sums_hx(in.sum_hx.data != nullptr ? room : 0);
+  if (!sums_h.empty() && !sums_hx.empty() && in.h.data == nullptr && in.x_gradient.data == nullptr &&
+      in.map.data == nullptr) {
+    gradient_sums<T>(in, tiling, sums_h, sums_hx);
+    join<T>(tiling, sums_h, in.sum_h);
+    join<T>(tiling, sums_hx, in.sum_hx);
+    return;
+  }
   tiling.for_each([&](std::int64_t i, std::int64_t n, std::int64_t first, std::int64_t last) {
     const T *an = a.of(n), *bn = b.of(n), *cn = c_.of(n);
     const Slopes<T> own = slopes;
@@ -183,15 +237,12 @@ void moments(In x, Out mean, Out variance) {
   std::vector<double> sums(room), squares(room);
   tiling.for_each([&](std::int64_t i, std::int64_t n, std::int64_t first, std::int64_t last) {
     double *sum = sums.data() + i * channels, *square = squares.data() + i * channels;
-    for (std::int64_t p = first; p < last; ++p) {
-      const T* row = x.as<T>() + (n * tiling.pixels + p) * channels;
-#pragma omp simd
-      for (std::int64_t c = 0; c < channels; ++c) {
-        const double d = static_cast<double>(row[c]) - static_cast<double>(shift[c]);
-        sum[c] += d;
-        square[c] += d * d;
-      }
-    }
+    const T* image = x.as<T>() + n * tiling.pixels * channels;
+    sum_pixels(first, last, channels, sum, square, [=](std::int64_t p, std::int64_t c, double& a, double& b) {
+      const double d = static_cast<double>(image[p * channels + c]) - static_cast<double>(shift[c]);
+      a += d;
+      b += d * d;
+    });
   });
   const double count = static_cast<double>(tiling.images * tiling.pixels);
   for (std::int64_t c = 0; c < channels; ++c) {
