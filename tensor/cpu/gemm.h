@@ -1,11 +1,12 @@
 // Matrix products for matmul and the convolutions: C[m, n] = sum over k of A[m, k] B[k, n].
 //
 // The scheme is Goto's ("Anatomy of high-performance matrix multiplication", 2008) with one change: A is
-// never packed. A row of A is a list of `taps` pointers to `depth` numbers each, a fixed step apart, k =
-// (tap, channel), so a convolution hands out pointers into its image (or to a row of zeros outside it) and
-// needs no im2col buffer; a plain matrix has one tap, a transposed one a long step. B is packed into panels
-// of Kernels::columns columns, either once for all (many rows) or by each task for itself (few rows: weights
-// are then read once, in order, and a long sum may be cut into parts that are added at the end).
+// packed only where its numbers lie badly (packs_rows). A row of A is a list of `taps`
+// pointers to `depth` numbers each, a fixed step apart, k = (tap, channel), so a convolution hands out
+// pointers into its image (or to a row of zeros outside it) and needs no im2col buffer; a plain matrix has
+// one tap, a transposed one a long step. B is packed into panels of Kernels::columns columns, either once for
+// all (many rows) or by each task for itself (few rows: weights are then read once, in order, and a long sum
+// may be cut into parts that are added at the end).
 //
 // Tiles and the order of every sum depend on the sizes alone, so results do not depend on the number of
 // threads.
@@ -56,6 +57,20 @@ struct Panel {
 
 constexpr std::int64_t kSmallBytes = 16 << 10;  // of panels, a part of the first-level cache
 
+/// Whether a block of A is copied before use: a transposed matrix whose numbers are so far apart that the
+/// rows of a tile fall on a few sets of the first-level cache, and drive each other out while panel after
+/// panel meets them.
+template <class T>
+bool packs_rows(const GemmSize& size, std::int64_t step) {
+  constexpr std::int64_t kFarBytes = 1024;
+  return step * static_cast<std::int64_t>(sizeof(T)) >= kFarBytes && size.m > kernels<T>().rows;
+}
+
+template <class T>
+std::int64_t packed_bytes(std::int64_t rows, std::int64_t length) {
+  return round_up(round_up(rows, kernels<T>().rows) * length * static_cast<std::int64_t>(sizeof(T)), 64);
+}
+
 /// What one thread needs for `rows` rows of A and C.
 template <class T, class Rows>
 struct RowTable {
@@ -85,21 +100,24 @@ struct RowTable {
     }
   }
 
-  void point(const Rows& rows, const KBlock& block) {
+  /// Makes the pointers of a block; with `room` for all of its numbers, they point to a copy there.
+  void point(const Rows& rows, const KBlock& block, T* room = nullptr) {
     const T** __restrict out = pointers;
     const std::int64_t tile = kernel.rows;
     step = rows.step();
+    offset = block.first * step;
     for (std::int64_t i = 0; i < used; i += tile)
       for (std::int64_t tap = block.tap; tap < block.tap + block.taps; ++tap, out += tile)
         for (std::int64_t j = 0; j < tile; ++j) out[j] = rows.at(states[i + j], tap);
+    if (room != nullptr) pack(block, room);
   }
 
   /// The tile of rows that begins at row i against one panel.
   void multiply_tile(std::int64_t i, const KBlock& block, const Panel<T>& panel, std::int64_t column,
                      std::int64_t columns, bool add) const {
-    kernel.multiply_tile({pointers + i * block.taps, block.taps, block.first * step, block.count, step,
-                          panel.data, panel.step, c + i, column,
-                          std::min<std::int64_t>(kernel.rows, used - i), columns, add});
+    kernel.multiply_tile({pointers + i * block.taps, block.taps, offset, block.count, step, panel.data,
+                          panel.step, c + i, column, std::min<std::int64_t>(kernel.rows, used - i), columns,
+                          add});
   }
 
   /// All rows against one panel.
@@ -121,12 +139,24 @@ struct RowTable {
     }
   }
 
+  void pack(const KBlock& block, T* room) {
+    const std::int64_t tile = kernel.rows;
+    for (const T** rows = pointers; rows < pointers + round_up(used, tile) * block.taps; rows += tile) {
+      for (std::int64_t j = 0; j < tile; ++j) rows[j] += offset;
+      kernel.pack_tile(rows, step, block.count, room);
+      for (std::int64_t j = 0; j < tile; ++j) rows[j] = room + j;
+      room += block.count * tile;
+    }
+    step = tile;
+    offset = 0;
+  }
+
   const Kernels<T>& kernel = kernels<T>();
   Row* states;
   std::int64_t padded;
   T** c;
   const T** pointers;
-  std::int64_t used = 0, step = 1;
+  std::int64_t used = 0, step = 1, offset = 0;
 };
 
 constexpr std::int64_t kFewRows = 512;           // at most this many rows: each task packs its own part of B
@@ -169,16 +199,20 @@ void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& r
   }
   const std::int64_t table_bytes = round_up(RowTable<T, Rows>::bytes(size.m, most_taps), 64);
   const std::int64_t panel_bytes = longest * tile_columns * static_cast<std::int64_t>(sizeof(T));
-  Scratch scratch(memory, static_cast<std::size_t>((table_bytes + panel_bytes) * workers));
+  const bool packs = packs_rows<T>(size, rows.step());
+  const std::int64_t room_bytes = packs ? packed_bytes<T>(size.m, longest) : 0;
+  const std::int64_t own_bytes = table_bytes + panel_bytes + room_bytes;
+  Scratch scratch(memory, static_cast<std::size_t>(own_bytes * workers));
   Scratch parts(memory, sizeof(T) * static_cast<std::size_t>((tasks.parts - 1) * size.m * size.n));
   const auto part_row = [&](std::int64_t part, std::int64_t m) {
     return parts.as<T>() + ((part - 1) * size.m + m) * size.n;
   };
 #pragma omp parallel num_threads(workers) if (workers > 1)
   {
-    char* mine = scratch.as<char>() + omp_get_thread_num() * (table_bytes + panel_bytes);
+    char* mine = scratch.as<char>() + omp_get_thread_num() * own_bytes;
     RowTable<T, Rows> table(mine, size.m);
     T* buffer = reinterpret_cast<T*>(mine + table_bytes);
+    T* room = packs ? reinterpret_cast<T*>(mine + table_bytes + panel_bytes) : nullptr;
 #pragma omp for schedule(dynamic)
     for (std::int64_t task = 0; task < tasks.groups * tasks.parts; ++task) {
       const std::int64_t part = task / tasks.groups, first = task % tasks.groups * tasks.group;
@@ -195,7 +229,7 @@ void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& r
             0, size.m);
       for (std::int64_t b = from; b < to; ++b) {
         const KBlock& block = blocks[static_cast<std::size_t>(b)];
-        table.point(rows, block);
+        table.point(rows, block, room);
         for (std::int64_t p = first; p < last; ++p) {
           const std::int64_t column = p * tile_columns, columns = std::min(tile_columns, size.n - column);
           table.multiply(block, panel_of(block, column, columns, buffer), column, columns,
@@ -239,7 +273,9 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
   const std::int64_t slice = std::min(all, std::max(limit, longest));
   const std::int64_t table_bytes = round_up(RowTable<T, Rows>::bytes(step, most_taps), 64);
   Scratch packed_memory(memory, static_cast<std::size_t>(slice * panels * tile_columns) * sizeof(T));
-  Scratch tables(memory, static_cast<std::size_t>(table_bytes * workers));
+  const bool packs = packs_rows<T>(size, rows.step());
+  const std::int64_t own_bytes = table_bytes + (packs ? packed_bytes<T>(step, longest) : 0);
+  Scratch tables(memory, static_cast<std::size_t>(own_bytes * workers));
   T* packed = packed_memory.as<T>();
 
   for (std::size_t from = 0; from < blocks.size();) {
@@ -261,13 +297,15 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
           pack_b(block.tap + t, block.first, block.count, column, std::min(tile_columns, size.n - column),
                  panel + t * block.count * tile_columns);
       }
-      RowTable<T, Rows> table(tables.as<char>() + omp_get_thread_num() * table_bytes, step);
+      char* mine = tables.as<char>() + omp_get_thread_num() * own_bytes;
+      RowTable<T, Rows> table(mine, step);
+      T* room = packs ? reinterpret_cast<T*>(mine + table_bytes) : nullptr;
 #pragma omp for schedule(dynamic)
       for (std::int64_t task = 0; task < tasks; ++task) {
         table.start(rows, rows_c, task * step, std::min(step, size.m - task * step));
         for (std::size_t b = from; b < to; ++b) {
           const KBlock& block = blocks[b];
-          table.point(rows, block);
+          table.point(rows, block, room);
           table.multiply_all(block, packed + start[b - from], size.n, add || b > 0);
         }
       }

@@ -50,6 +50,8 @@ struct Kernels {
   void (*multiply_dots)(const T* const* rows, std::int64_t taps, std::int64_t depth, const T* const* weights,
                         int weight_count, T (*c)[4]);
 
+  /// to[k rows + i] = tile[i][k step] for k < count and a tile's rows i.
+  void (*pack_tile)(const T* const* tile, std::int64_t step, std::int64_t count, T* to);
   /// panel[k, j] = source[j step + k] for k < count, j < width; zeros for width <= j < columns. (B's columns
   /// are contiguous.)
   void (*pack_transposed)(const T* source, std::int64_t step, std::int64_t count, std::int64_t width,

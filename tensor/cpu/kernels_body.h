@@ -229,6 +229,24 @@ void multiply_dots(const T* const* rows, std::int64_t taps, std::int64_t depth, 
 }
 
 template <class T>
+void pack_tile(const T* const* tile, std::int64_t step, std::int64_t count, T* to) {
+  bool neighbours = true;
+  const T* from[kRows];
+  for (int i = 0; i < kRows; ++i) {
+    from[i] = tile[i];
+    neighbours = neighbours && from[i] == from[0] + i;
+  }
+  if (neighbours) {
+    for (std::int64_t k = 0; k < count; ++k, to += kRows)
+      std::memcpy(to, from[0] + k * step, sizeof(T) * kRows);
+    return;
+  }
+  for (std::int64_t k = 0; k < count; ++k, to += kRows)
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) to[i] = from[i][k * step];
+}
+
+template <class T>
 void pack_transposed(const T* source, std::int64_t step, std::int64_t count, std::int64_t width, T* panel) {
   if (width == kColumns<T>) {
     for (std::int64_t k = 0; k < count; ++k, panel += kColumns<T>)
@@ -258,6 +276,7 @@ constexpr Kernels<T> kTable = {kRows,
                                multiply_tile<T>,
                                multiply_windows<T>,
                                multiply_dots<T>,
+                               pack_tile<T>,
                                pack_transposed<T>,
                                pack_rows<T>};
 
