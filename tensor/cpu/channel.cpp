@@ -137,29 +137,25 @@ void sum_pixels(std::int64_t first, std::int64_t last, std::int64_t channels, do
   for (; first < last; ++first) add(first, std::integral_constant<std::int64_t, 1>{});
 }
 
-/// Both sums alone, which is what batch norm's rule asks for first.
+/// Adds the pixels [first, last) of all images to both sums. Always both, by the same loop: a sum must not
+/// depend on what else is wanted.
 template <class T>
-void gradient_sums(const ChannelKernels::ActivationGradient& in, const Tiling& tiling,
-                   std::vector<double>& sums_h, std::vector<double>& sums_hx) {
-  const std::int64_t channels = tiling.channels;
-  const Slopes<T> slopes{static_cast<T>(in.gain), static_cast<T>(in.gain * in.slope)};
-  const T *g = in.g.as<T>(), *x = in.x.as<T>(), *y = at<T>(in.y, 0);
-  tiling.for_each([&](std::int64_t i, std::int64_t n, std::int64_t first, std::int64_t last) {
-    const std::int64_t image = n * tiling.pixels;
-    double *sum_h = sums_h.data() + i * channels, *sum_hx = sums_hx.data() + i * channels;
-    const auto sum = [&](auto slope) {
-      sum_pixels(image + first, image + last, channels, sum_h, sum_hx,
-                 [=](std::int64_t p, std::int64_t c, double& a, double& b) {
-                   const T h = g[p * channels + c] * slope(p * channels + c);
-                   a += static_cast<double>(h);
-                   b += static_cast<double>(h) * static_cast<double>(x[p * channels + c]);
-                 });
-    };
-    if (y != nullptr)
-      sum([=](std::int64_t at) { return slopes.at(y[at]); });
-    else
-      sum([=](std::int64_t) { return slopes.high; });
-  });
+void add_gradient_sums(const ChannelKernels::ActivationGradient& in, Slopes<T> slopes, std::int64_t first,
+                       std::int64_t last, double* sum_h, double* sum_hx) {
+  const std::int64_t channels = in.g.shape[3];
+  const T *g = in.g.as<T>(), *y = at<T>(in.y, 0), *x = in.x.data != nullptr ? in.x.as<T>() : g;
+  const auto sum = [&](auto slope) {
+    sum_pixels(first, last, channels, sum_h, sum_hx,
+               [=](std::int64_t p, std::int64_t c, double& a, double& b) {
+                 const T h = g[p * channels + c] * slope(p * channels + c);
+                 a += static_cast<double>(h);
+                 b += static_cast<double>(h) * static_cast<double>(x[p * channels + c]);
+               });
+  };
+  if (y != nullptr)
+    sum([=](std::int64_t at) { return slopes.at(y[at]); });
+  else
+    sum([=](std::int64_t) { return slopes.high; });
 }
 
 template <class T>
@@ -169,20 +165,16 @@ void activation_grad(const ChannelKernels::ActivationGradient& in) {
   const Coefficients<T> a(in.a, channels, 1), b(in.b, channels, 0), c_(in.c, channels, 0);
   const Slopes<T> slopes{static_cast<T>(in.gain), static_cast<T>(in.gain * in.slope)};
   const auto room = static_cast<std::size_t>(tiling.images * tiling.per_image * channels);
-  std::vector<double> sums_h(in.sum_h.data != nullptr ? room : 0),
-      sums_hx(in.sum_hx.data != nullptr ? room : 0);
-  if (!sums_h.empty() && !sums_hx.empty() && in.h.data == nullptr && in.x_gradient.data == nullptr &&
-      in.map.data == nullptr) {
-    gradient_sums<T>(in, tiling, sums_h, sums_hx);
-    join<T>(tiling, sums_h, in.sum_h);
-    join<T>(tiling, sums_hx, in.sum_hx);
-    return;
-  }
+  const bool sums = in.sum_h.data != nullptr || in.sum_hx.data != nullptr;
+  const bool maps = in.h.data != nullptr || in.x_gradient.data != nullptr || in.map.data != nullptr;
+  std::vector<double> sums_h(sums ? room : 0), sums_hx(sums ? room : 0);
   tiling.for_each([&](std::int64_t i, std::int64_t n, std::int64_t first, std::int64_t last) {
+    if (sums)
+      add_gradient_sums<T>(in, slopes, n * tiling.pixels + first, n * tiling.pixels + last,
+                           sums_h.data() + i * channels, sums_hx.data() + i * channels);
+    if (!maps) return;
     const T *an = a.of(n), *bn = b.of(n), *cn = c_.of(n);
     const Slopes<T> own = slopes;
-    double* sum_h = sums_h.empty() ? nullptr : sums_h.data() + i * channels;
-    double* sum_hx = sums_hx.empty() ? nullptr : sums_hx.data() + i * channels;
     thread_local std::vector<T> row;  // h of one pixel
     row.resize(static_cast<std::size_t>(channels));
     for (std::int64_t p = first; p < last; ++p) {
@@ -210,15 +202,6 @@ void activation_grad(const ChannelKernels::ActivationGradient& in) {
 #pragma omp simd reduction(+ : total)
         for (std::int64_t c = 0; c < channels; ++c) total += static_cast<double>(h[c]);
         in.map.as<T>()[n * tiling.pixels + p] = static_cast<T>(total);
-      }
-      if (sum_h != nullptr) {
-#pragma omp simd
-        for (std::int64_t c = 0; c < channels; ++c) sum_h[c] += static_cast<double>(h[c]);
-      }
-      if (sum_hx != nullptr) {
-#pragma omp simd
-        for (std::int64_t c = 0; c < channels; ++c)
-          sum_hx[c] += static_cast<double>(h[c]) * static_cast<double>(x[c]);
       }
     }
   });
