@@ -23,10 +23,21 @@ void multiply(CachingAllocator& memory, const GemmSize& size, const Rows& rows, 
   gemm<T>(memory, size, rows, pack, matrix_c(y, size.n));
 }
 
-/// Few channels of x: the windows of a line of y begin a fixed step apart in the padded image, and all
-/// weights fit into the first-level cache. A task is a line.
+/// Whether the windows of a line begin a fixed step apart, each of them kh rows of numbers in order, and a
+/// panel of their weights fits into the first-level cache.
 template <class T>
-void conv2d_few_channels(CachingAllocator& memory, const T* x, const T* w, T* y, const ConvSize& size) {
+bool windows_pay(const ConvSize& size) {
+  const bool pixels = size.kh == 1 && size.kw == 1 && size.conv.pad_h == 0 && size.conv.pad_w == 0;
+  const std::int64_t panel = size.kh * size.kw * size.i * kernels<T>().window_columns;
+  constexpr std::int64_t kShortLine = 16;  // shorter lines do not fill their tiles
+  if (pixels)
+    return size.o > 4 && size.ow >= kShortLine && panel * static_cast<std::int64_t>(sizeof(T)) <= kSmallBytes;
+  return size.i <= kFewChannels && size.kw > 1;
+}
+
+/// Short sums over windows that lie in order, in x itself or in the padded image. A task is a line of y.
+template <class T>
+void conv2d_windows(CachingAllocator& memory, const T* x, const T* w, T* y, const ConvSize& size) {
   const Padded<T> padded(memory, x, size);
   const GemmSize gemm_size{size.n * size.oh * size.ow, size.o, size.kh, size.kw * size.i};
   const std::int64_t width = kernels<T>().window_columns, k = gemm_size.k();
@@ -57,8 +68,7 @@ void conv2d(CachingAllocator& memory, In x, In w, Out y, const ConvSize& size) {
     if (winograd_pays(size))
       return winograd_conv2d(memory, x.as<float>(), w.as<float>(), y.as<float>(), size);
   const std::int64_t pixels = size.n * size.oh * size.ow;
-  if (size.i <= kFewChannels && size.kw > 1)
-    return conv2d_few_channels(memory, x.as<T>(), w.as<T>(), y.as<T>(), size);
+  if (windows_pay<T>(size)) return conv2d_windows(memory, x.as<T>(), w.as<T>(), y.as<T>(), size);
   std::vector<Tap> taps;
   for (std::int64_t r = 0; r < size.kh; ++r)
     for (std::int64_t s = 0; s < size.kw; ++s) taps.push_back({r, s, r * size.kw + s});

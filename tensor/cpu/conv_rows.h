@@ -62,6 +62,7 @@ struct ImageRows {
     return inside ? row.image + (y * w + x) * channels : zeros;
   }
   std::int64_t step() const { return 1; }
+  static bool clash(std::int64_t) { return false; }
 };
 
 /// Sizes of conv2d with x [n, h, w, i], weights [o, kh, kw, i], y [n, oh, ow, o].
@@ -132,6 +133,7 @@ struct WindowColumns {
     return row + (tap / size.oh * x.h + tap % size.oh * size.conv.stride_h) * x.line;
   }
   std::int64_t step() const { return size.conv.stride_w * size.i; }
+  static bool clash(std::int64_t) { return false; }
 };
 
 /// One dimension of a convolution with a stride falls into phases: tap r = phase + j stride meets the pixels

@@ -57,13 +57,11 @@ struct Panel {
 
 constexpr std::int64_t kSmallBytes = 16 << 10;  // of panels, a part of the first-level cache
 
-/// Whether a block of A is copied before use: a transposed matrix whose numbers are so far apart that the
-/// rows of a tile fall on a few sets of the first-level cache, and drive each other out while panel after
-/// panel meets them.
-template <class T>
-bool packs_rows(const GemmSize& size, std::int64_t step) {
-  constexpr std::int64_t kFarBytes = 1024;
-  return step * static_cast<std::int64_t>(sizeof(T)) >= kFarBytes && size.m > kernels<T>().rows;
+/// Whether a block of A is copied before use by `panels` panels: where the rows of a tile fall on a few sets
+/// of the first-level cache, they drive each other out while panel after panel meets them.
+template <class T, class Rows>
+bool packs_rows(const GemmSize& size, const Rows& rows, std::int64_t panels) {
+  return size.m > kernels<T>().rows && rows.clash(panels);
 }
 
 template <class T>
@@ -199,7 +197,7 @@ void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& r
   }
   const std::int64_t table_bytes = round_up(RowTable<T, Rows>::bytes(size.m, most_taps), 64);
   const std::int64_t panel_bytes = longest * tile_columns * static_cast<std::int64_t>(sizeof(T));
-  const bool packs = packs_rows<T>(size, rows.step());
+  const bool packs = packs_rows<T>(size, rows, tasks.group);
   const std::int64_t room_bytes = packs ? packed_bytes<T>(size.m, longest) : 0;
   const std::int64_t own_bytes = table_bytes + panel_bytes + room_bytes;
   Scratch scratch(memory, static_cast<std::size_t>(own_bytes * workers));
@@ -273,7 +271,7 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
   const std::int64_t slice = std::min(all, std::max(limit, longest));
   const std::int64_t table_bytes = round_up(RowTable<T, Rows>::bytes(step, most_taps), 64);
   Scratch packed_memory(memory, static_cast<std::size_t>(slice * panels * tile_columns) * sizeof(T));
-  const bool packs = packs_rows<T>(size, rows.step());
+  const bool packs = packs_rows<T>(size, rows, panels);
   const std::int64_t own_bytes = table_bytes + (packs ? packed_bytes<T>(step, longest) : 0);
   Scratch tables(memory, static_cast<std::size_t>(own_bytes * workers));
   T* packed = packed_memory.as<T>();
@@ -316,9 +314,9 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
 
 /// C = A B (or C += A B: add).
 ///   rows.start(m, count, states) makes a Rows::Row each, rows.at(row, tap) -> pointer to `depth` numbers,
-///   rows.step() apart; pack_b(tap, first, count, column, columns, panel) fills panel [count, tile_columns]
-///   from B's rows (tap, first..) and columns; rows_c(m, count, c) sets pointers to rows of C, n contiguous
-///   numbers each.
+///   rows.step() apart; rows.clash(panels) see packs_rows; pack_b(tap, first, count, column, columns, panel)
+///   fills panel [count, tile_columns] from B's rows (tap, first..) and columns; rows_c(m, count, c) sets
+///   pointers to rows of C, n contiguous numbers each.
 template <class T, class Rows, class PackB, class RowsC>
 void gemm(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PackB& pack_b,
           const RowsC& rows_c, bool add = false) {
@@ -386,6 +384,13 @@ struct MatrixRows {
   }
   const T* at(Row row, std::int64_t) const { return row; }
   std::int64_t step() const { return k_step; }
+  /// Numbers far apart, or rows at one and the same distance from the bounds of pages.
+  bool clash(std::int64_t panels) const {
+    constexpr std::int64_t kFarBytes = 1024, kPageBytes = 4096, kEnoughPanels = 8;
+    constexpr auto kBytes = static_cast<std::int64_t>(sizeof(T));
+    if (k_step != 1) return k_step * kBytes >= kFarBytes;
+    return row_step * kBytes % kPageBytes == 0 && panels >= kEnoughPanels;
+  }
 };
 
 /// C as a dense matrix.

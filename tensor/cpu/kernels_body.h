@@ -55,9 +55,9 @@ inline void multiply_rows(const TileTask<T>& task) {
   const std::int64_t length = task.taps * count;
   for (std::int64_t column_0 = 0; column_0 < task.columns; column_0 += kColumns<T>) {
     const std::int64_t c_offset = task.c_offset + column_0, columns = task.columns - column_0;
-    // A short sum would wait for its lines of C, so they are fetched meanwhile; the shortest can hide
-    // nothing.
-    if (length < kShortSum && length >= kShortestSum) {
+    // Lines of C that are read, or that a short sum would wait for, are fetched meanwhile; the shortest sums
+    // can hide nothing.
+    if (length >= kShortestSum && (task.add || length < kShortSum)) {
 #pragma GCC unroll 16
       for (int i = 0; i < kUsed; ++i)
 #pragma GCC unroll 16

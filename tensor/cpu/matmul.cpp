@@ -1,6 +1,5 @@
-// Batched matrix product. A whose rows are not contiguous is transposed first (its size is small beside the
-// work); B is packed as either of its layouts. Products with at most 4 rows or columns run as sums over the
-// large operand, read once.
+// Batched matrix product, either operand as it is or transposed. Products with at most 4 rows or columns run
+// as sums over the large operand, read once.
 #include <cstring>
 
 #include "tensor/cpu/cpu_backend.h"
@@ -57,8 +56,9 @@ template <class T>
 void multiply(CachingAllocator& memory, const Product& p, const T* a, const T* b, T* y) {
   const GemmSize size{p.m, p.n, 1, p.k};
   const int workers = gemm_threads(size.flops());
-  Scratch turned(memory, p.transpose_a ? sizeof(T) * static_cast<std::size_t>(p.m * p.k) : 0);
-  if (p.transpose_a) {
+  const bool turns = p.transpose_a && (p.m <= 4 || p.n <= 4);
+  Scratch turned(memory, turns ? sizeof(T) * static_cast<std::size_t>(p.m * p.k) : 0);
+  if (turns) {
     transpose(a, p.k, p.m, turned.as<T>(), workers);
     a = turned.as<T>();
   }
@@ -79,7 +79,8 @@ void multiply(CachingAllocator& memory, const Product& p, const T* a, const T* b
     else
       kernels<T>().pack_rows(b + first * p.n + column, p.n, count, width, panel);
   };
-  gemm<T>(memory, size, MatrixRows<T>{a, p.k}, pack, matrix_c(y, p.n));
+  const MatrixRows<T> rows = p.transpose_a ? MatrixRows<T>{a, 1, p.m} : MatrixRows<T>{a, p.k};
+  gemm<T>(memory, size, rows, pack, matrix_c(y, p.n));
 }
 
 template <class T>

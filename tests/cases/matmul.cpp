@@ -53,6 +53,9 @@ std::vector<Case> matmul_cases() {
   add_transpositions(cases, "large", {}, {}, 67, 131, 93, kConformance);
   add_transpositions(cases, "large_batched", {5}, {5}, 33, 65, 17, kConformance);
   add_transpositions(cases, "long", {}, {}, 9, 1031, 13, kConformance);
+  // Rows that begin at one and the same distance from the bounds of pages: a backend may copy them.
+  add(cases, "pages", {514, 1024}, {1024, 233}, false, false, kConformance);
+  add(cases, "pages_transposed", {514, 530}, {514, 233}, true, false, kConformance);
   add(cases, "by_itself_transposed", {4, 3}, {4, 3}, false, true);
   cases.push_back({.name = "matmul/gram",
                    .inputs = {normal({4, 3})},
