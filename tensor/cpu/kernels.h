@@ -23,6 +23,9 @@ struct TileTask {
   T* const* c;
   std::int64_t c_offset, rows_used, columns;
   bool add;
+  /// What comes next and is far away: fetched meanwhile, this many cache lines for every line of a row.
+  const T* ahead = nullptr;
+  std::int64_t ahead_lines = 0;
 };
 
 /// c[i c_step + j] = sum over taps t and k < count of a[i a_step + t tap_step + k] panel[(t count + k)
@@ -61,10 +64,10 @@ struct Kernels {
 };
 
 /// One of Winograd's convolutions, see winograd_body.h: out_h x out_w results of taps_h x taps_w weights from
-/// in_h x in_w pixels. Channel counts are multiples of kWinogradChannels; element (i, j) of a transformed
-/// block goes to plane in_w i + j, planes being `plane` numbers apart.
+/// in_h x in_w pixels. Channel counts are multiples of kWinogradChannels. Transformed blocks are in_h x in_w
+/// too; their element (i, j) goes to plane side i + j of `planes`, which are `plane` numbers apart.
 struct WinogradScheme {
-  int in_h, in_w, out_h, out_w, taps_h, taps_w;
+  int in_h, in_w, out_h, out_w, taps_h, taps_w, planes, side;
 
   /// in_h x in_w pixels.
   void (*transform_image)(const float* const* pixels, std::int64_t channels, float* v, std::int64_t plane);
@@ -74,17 +77,21 @@ struct WinogradScheme {
   /// Products to out_h x out_w pixels, assigned or added; null pointers are skipped.
   void (*finish_pixels)(const float* m, std::int64_t plane, std::int64_t channels, float* const* pixels,
                         bool add);
-
-  int planes() const { return in_h * in_w; }
-};
-struct WinogradKernels {
-  WinogradScheme taps_3x3, taps_2x2, taps_2x1, taps_1x2;
-  /// For the weight gradient of 3x3: 4x4 pixels of the gradient to 6x6,
+  /// For the weight gradient: out_h x out_w pixels of the gradient,
   void (*transform_gradient)(const float* const* pixels, std::int64_t channels, float* v, std::int64_t plane);
-  /// and 6x6 products to 3x3 weights, assigned or added.
+  /// and products to taps_h x taps_w weights, assigned or added.
   void (*finish_weights)(const float* m, std::int64_t plane, std::int64_t channels, float* const* taps,
                          bool add);
 };
+struct WinogradKernels {
+  WinogradScheme three;  ///< 3x3 weights
+  /// 1 or 2 weights down, 1 or 2 across ([taps_h - 1][taps_w - 1]): to as many pixels as 2x2 and with planes
+  /// of the same numbers, some missing, so that transformed blocks can be added,
+  WinogradScheme together[2][2];
+  /// or, with one weight along an axis, not transformed along it.
+  WinogradScheme alone[2][2];
+};
+constexpr int kMostPlanes = 36;
 constexpr std::int64_t kWinogradChannels = 16;
 
 /// Those for this processor.

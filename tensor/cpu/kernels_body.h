@@ -34,6 +34,8 @@ template <class T>
 constexpr int kColumns = kLanes<T>* kVectors;
 template <class T>
 constexpr int kWindowColumns = kLanes<T>* kWindowVectors;
+template <class T>
+constexpr std::int64_t kLine = 64 / static_cast<std::int64_t>(sizeof(T));  // numbers of a cache line
 constexpr std::int64_t kShortSum = 64, kShortestSum = 16;
 
 template <class T>
@@ -50,6 +52,7 @@ inline void store(T* to, Vector<T> value) {
 /// The first kUsed rows of a tile; fewer than all take less time.
 template <class T, int kUsed>
 inline void multiply_rows(const TileTask<T>& task) {
+  constexpr int kSecondLevel = 2;
   const T* b = task.panel;
   const std::int64_t count = task.count, a_step = task.a_step, panel_step = task.panel_step;
   const std::int64_t length = task.taps * count;
@@ -65,20 +68,26 @@ inline void multiply_rows(const TileTask<T>& task) {
     }
     Vector<T> sum[kUsed][kVectors] = {};
     const T* const* rows = task.rows;
+    const T* ahead = task.ahead;
     for (std::int64_t tap = 0; tap < task.taps; ++tap, rows += kRows) {
       const T* a[kUsed];
 #pragma GCC unroll 16
       for (int i = 0; i < kUsed; ++i) a[i] = rows[i] + task.first;
+      for (std::int64_t line = 0; line < count; line += kLine<T>) {
+        for (std::int64_t i = 0; i < task.ahead_lines; ++i, ahead += kLine<T>)
+          __builtin_prefetch(ahead, 0, kSecondLevel);
+        const std::int64_t end = line + kLine<T> < count ? line + kLine<T> : count;
 #pragma GCC unroll 4
-      for (std::int64_t k = 0; k < count; ++k, b += panel_step) {
-        Vector<T> column[kVectors];
+        for (std::int64_t k = line; k < end; ++k, b += panel_step) {
+          Vector<T> column[kVectors];
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) column[v] = load(b + v * kLanes<T>);
+          for (int v = 0; v < kVectors; ++v) column[v] = load(b + v * kLanes<T>);
 #pragma GCC unroll 16
-        for (int i = 0; i < kUsed; ++i) {
-          const T value = a[i][k * a_step];
+          for (int i = 0; i < kUsed; ++i) {
+            const T value = a[i][k * a_step];
 #pragma GCC unroll 16
-          for (int v = 0; v < kVectors; ++v) sum[i][v] += column[v] * value;
+            for (int v = 0; v < kVectors; ++v) sum[i][v] += column[v] * value;
+          }
         }
       }
     }

@@ -1,14 +1,17 @@
 // The transforms of Winograd's convolutions (Lavin and Gray, "Fast algorithms for convolutional neural
 // networks", 2015). Along one axis, from 6 numbers of the image:
-//   y = A^T [(G w) * (B^T x)]     m results of r weights, m + r = 7: F(4, 3), and F(5, 2) for the phases of
-//   stride 2. dw = G^T [(A g) * (B^T x)]    its transpose, 3 weights from 4 numbers of the gradient.
+//   y = A^T [(G w) * (B^T x)]       m results of r weights, m + r = 7: F(4, 3), and F(5, 2) for stride 2;
+//   dw = G^T [(A g) * (B^T x)]      its transpose, r weights from m numbers of the gradient.
 // In two dimensions each matrix acts on both axes; F(4x4, 3x3) takes 36 products instead of 144.
 //
 // The matrices come from evaluating polynomials at 0, +-a, +-b and infinity, M(x) = x (x^2 - a^2) (x^2 -
 // b^2): row p of A is (1, p, p^2, ..), row p of G is (1, p, ..) / M'(p), row p of B^T the coefficients of
-// M(x) / (x - p). The usual points 0,
-// +-1, +-2 lose 2 to 3 bits; with a = 5/8, b = 3/2 (all constants but G's exact) the error of a
-// 512-channel sum stays near 2e-6 of the largest result, 4 times less.
+// M(x) / (x - p). The usual points 0, +-1, +-2 lose 2 to 3 bits; with a = 5/8, b = 3/2 (all constants but
+// G's exact) the error of a 512-channel sum stays near 2e-6 of the largest result, 4 times less.
+//
+// At infinity only the last weight and, for finite points, no number of the image but the first five count.
+// So F(5, 1), which takes the five finite points, is F(5, 2) with a second weight of zero, whose product at
+// infinity need not be formed: results of both may be added before A^T (see winograd.cpp).
 //
 // Internal linkage throughout: see kernels.h.
 #pragma once
@@ -31,13 +34,32 @@ struct Plain {
   static void image(const V (&in)[1], V (&out)[1]) { out[0] = in[0]; }
   static void weights(const V (&in)[1], V (&out)[1]) { out[0] = in[0]; }
   static void result(const V (&in)[1], V (&out)[1]) { out[0] = in[0]; }
+  static void gradient(const V (&in)[1], V (&out)[1]) { out[0] = in[0]; }
+  static void weight_result(const V (&in)[1], V (&out)[1]) { out[0] = in[0]; }
 };
 
-/// What both transformed axes share.
-struct Six {
-  static constexpr int kIn = 6;
+/// One tap: the five finite points alone. Infinity belongs to the last of several taps.
+struct OneTap {
+  static constexpr int kIn = 5, kOut = 5, kTaps = 1;
   /// out = B^T in.
-  static void image(const V (&in)[6], V (&out)[6]) {
+  static void image(const V (&in)[5], V (&out)[5]) { finite_image(in, out); }
+  /// out = G in.
+  static void weights(const V (&in)[1], V (&out)[5]) {
+    out[0] = kScale0 * in[0];
+    out[1] = out[2] = kScaleA * in[0];
+    out[3] = out[4] = kScaleB * in[0];
+  }
+  /// out = A^T in.
+  static void result(const V (&in)[5], V (&out)[5]) { finite_result(in, out); }
+  /// out = A in.
+  static void gradient(const V (&in)[5], V (&out)[5]) { finite_gradient(in, out); }
+  /// out = G^T in.
+  static void weight_result(const V (&in)[5], V (&out)[1]) {
+    out[0] = kScale0 * in[0] + kScaleA * (in[1] + in[2]) + kScaleB * (in[3] + in[4]);
+  }
+
+  template <int In, int Out>
+  static void finite_image(const V (&in)[In], V (&out)[Out]) {
     const V even_a = in[4] - kB2 * in[2], odd_a = kA * (in[3] - kB2 * in[1]);
     const V even_b = in[4] - kA2 * in[2], odd_b = kB * (in[3] - kA2 * in[1]);
     out[0] = (in[4] - (kA2 + kB2) * in[2]) + (kA2 * kB2) * in[0];
@@ -45,49 +67,35 @@ struct Six {
     out[2] = even_a - odd_a;
     out[3] = even_b + odd_b;
     out[4] = even_b - odd_b;
-    out[5] = (in[5] - (kA2 + kB2) * in[3]) + (kA2 * kB2) * in[1];
   }
-};
-
-struct ThreeTaps : Six {
-  static constexpr int kOut = 4, kTaps = 3;
-  /// out = G in.
-  static void weights(const V (&in)[3], V (&out)[6]) {
-    const V even_a = kScaleA * (in[0] + kA2 * in[2]), odd_a = (kScaleA * kA) * in[1];
-    const V even_b = kScaleB * (in[0] + kB2 * in[2]), odd_b = (kScaleB * kB) * in[1];
-    out[0] = kScale0 * in[0];
-    out[1] = even_a + odd_a;
-    out[2] = even_a - odd_a;
-    out[3] = even_b + odd_b;
-    out[4] = even_b - odd_b;
-    out[5] = in[2];
-  }
-  /// out = A^T in.
-  static void result(const V (&in)[6], V (&out)[4]) {
+  template <int In>
+  static void finite_result(const V (&in)[In], V (&out)[5]) {
     const V sum_a = in[1] + in[2], difference_a = in[1] - in[2];
     const V sum_b = in[3] + in[4], difference_b = in[3] - in[4];
     out[0] = in[0] + sum_a + sum_b;
     out[1] = kA * difference_a + kB * difference_b;
     out[2] = kA2 * sum_a + kB2 * sum_b;
-    out[3] = (kA * kA2) * difference_a + (kB * kB2) * difference_b + in[5];
+    out[3] = (kA * kA2) * difference_a + (kB * kB2) * difference_b;
+    out[4] = (kA2 * kA2) * sum_a + (kB2 * kB2) * sum_b;
   }
-  /// out = A in.
-  static void gradient(const V (&in)[4], V (&out)[6]) {
-    const V even_a = in[0] + kA2 * in[2], odd_a = kA * in[1] + (kA * kA2) * in[3];
-    const V even_b = in[0] + kB2 * in[2], odd_b = kB * in[1] + (kB * kB2) * in[3];
+  template <int Out>
+  static void finite_gradient(const V (&in)[5], V (&out)[Out]) {
+    const V even_a = in[0] + kA2 * in[2] + (kA2 * kA2) * in[4], odd_a = kA * in[1] + (kA * kA2) * in[3];
+    const V even_b = in[0] + kB2 * in[2] + (kB2 * kB2) * in[4], odd_b = kB * in[1] + (kB * kB2) * in[3];
     out[0] = in[0];
     out[1] = even_a + odd_a;
     out[2] = even_a - odd_a;
     out[3] = even_b + odd_b;
     out[4] = even_b - odd_b;
-    out[5] = in[3];
   }
-  /// out = G^T in.
-  static void weight_result(const V (&in)[6], V (&out)[3]) {
-    const V sum_a = kScaleA * (in[1] + in[2]), sum_b = kScaleB * (in[3] + in[4]);
-    out[0] = kScale0 * in[0] + sum_a + sum_b;
-    out[1] = (kScaleA * kA) * (in[1] - in[2]) + (kScaleB * kB) * (in[3] - in[4]);
-    out[2] = kA2 * sum_a + kB2 * sum_b + in[5];
+};
+
+/// What the axes with several taps share.
+struct Six {
+  static constexpr int kIn = 6;
+  static void image(const V (&in)[6], V (&out)[6]) {
+    OneTap::finite_image(in, out);
+    out[5] = (in[5] - (kA2 + kB2) * in[3]) + (kA2 * kB2) * in[1];
   }
 };
 
@@ -104,13 +112,54 @@ struct TwoTaps : Six {
     out[5] = in[1];
   }
   static void result(const V (&in)[6], V (&out)[5]) {
+    OneTap::finite_result(in, out);
+    out[4] += in[5];
+  }
+  static void gradient(const V (&in)[5], V (&out)[6]) {
+    OneTap::finite_gradient(in, out);
+    out[5] = in[4];
+  }
+  static void weight_result(const V (&in)[6], V (&out)[2]) {
+    out[0] = kScale0 * in[0] + kScaleA * (in[1] + in[2]) + kScaleB * (in[3] + in[4]);
+    out[1] = (kScaleA * kA) * (in[1] - in[2]) + (kScaleB * kB) * (in[3] - in[4]) + in[5];
+  }
+};
+
+struct ThreeTaps : Six {
+  static constexpr int kOut = 4, kTaps = 3;
+  static void weights(const V (&in)[3], V (&out)[6]) {
+    const V even_a = kScaleA * (in[0] + kA2 * in[2]), odd_a = (kScaleA * kA) * in[1];
+    const V even_b = kScaleB * (in[0] + kB2 * in[2]), odd_b = (kScaleB * kB) * in[1];
+    out[0] = kScale0 * in[0];
+    out[1] = even_a + odd_a;
+    out[2] = even_a - odd_a;
+    out[3] = even_b + odd_b;
+    out[4] = even_b - odd_b;
+    out[5] = in[2];
+  }
+  static void result(const V (&in)[6], V (&out)[4]) {
     const V sum_a = in[1] + in[2], difference_a = in[1] - in[2];
     const V sum_b = in[3] + in[4], difference_b = in[3] - in[4];
     out[0] = in[0] + sum_a + sum_b;
     out[1] = kA * difference_a + kB * difference_b;
     out[2] = kA2 * sum_a + kB2 * sum_b;
-    out[3] = (kA * kA2) * difference_a + (kB * kB2) * difference_b;
-    out[4] = (kA2 * kA2) * sum_a + (kB2 * kB2) * sum_b + in[5];
+    out[3] = (kA * kA2) * difference_a + (kB * kB2) * difference_b + in[5];
+  }
+  static void gradient(const V (&in)[4], V (&out)[6]) {
+    const V even_a = in[0] + kA2 * in[2], odd_a = kA * in[1] + (kA * kA2) * in[3];
+    const V even_b = in[0] + kB2 * in[2], odd_b = kB * in[1] + (kB * kB2) * in[3];
+    out[0] = in[0];
+    out[1] = even_a + odd_a;
+    out[2] = even_a - odd_a;
+    out[3] = even_b + odd_b;
+    out[4] = even_b - odd_b;
+    out[5] = in[3];
+  }
+  static void weight_result(const V (&in)[6], V (&out)[3]) {
+    const V sum_a = kScaleA * (in[1] + in[2]), sum_b = kScaleB * (in[3] + in[4]);
+    out[0] = kScale0 * in[0] + sum_a + sum_b;
+    out[1] = (kScaleA * kA) * (in[1] - in[2]) + (kScaleB * kB) * (in[3] - in[4]);
+    out[2] = kA2 * sum_a + kB2 * sum_b + in[5];
   }
 };
 
@@ -137,71 +186,85 @@ inline void both_ways(const From& from, const Down& down, const Across& across, 
   }
 }
 
-template <class H, class W>
+template <class H, class W, int kSide>
 void transform_image(const float* const* pixels, std::int64_t channels, float* v, std::int64_t plane) {
   for (std::int64_t c = 0; c < channels; c += kLanes<float>)
     both_ways<H::kIn, W::kIn, H::kIn, W::kIn>(
         [&](int i, int j, V& to) { to = load(pixels[W::kIn * i + j] + c); },
-        [](const V(&in)[H::kIn], V(&out)[H::kIn]) { H::image(in, out); },
-        [](const V(&in)[W::kIn], V(&out)[W::kIn]) { W::image(in, out); },
-        [&](int i, int j, const V& value) { store(v + (W::kIn * i + j) * plane + c, value); });
+        [](const auto& in, auto& out) { H::image(in, out); },
+        [](const auto& in, auto& out) { W::image(in, out); },
+        [&](int i, int j, const V& value) { store(v + (kSide * i + j) * plane + c, value); });
 }
 
-template <class H, class W>
+template <class H, class W, int kSide>
 void transform_weights(const float* taps, std::int64_t tap_step, std::int64_t count, float* u,
                        std::int64_t plane) {
   for (std::int64_t c = 0; c < count; c += kLanes<float>)
     both_ways<H::kTaps, W::kTaps, H::kIn, W::kIn>(
         [&](int i, int j, V& to) { to = load(taps + (W::kTaps * i + j) * tap_step + c); },
-        [](const V(&in)[H::kTaps], V(&out)[H::kIn]) { H::weights(in, out); },
-        [](const V(&in)[W::kTaps], V(&out)[W::kIn]) { W::weights(in, out); },
-        [&](int i, int j, const V& value) { store(u + (W::kIn * i + j) * plane + c, value); });
+        [](const auto& in, auto& out) { H::weights(in, out); },
+        [](const auto& in, auto& out) { W::weights(in, out); },
+        [&](int i, int j, const V& value) { store(u + (kSide * i + j) * plane + c, value); });
 }
 
-template <class H, class W>
+template <class H, class W, int kSide>
 void finish_pixels(const float* m, std::int64_t plane, std::int64_t channels, float* const* pixels,
                    bool add) {
   for (std::int64_t c = 0; c < channels; c += kLanes<float>)
     both_ways<H::kIn, W::kIn, H::kOut, W::kOut>(
-        [&](int i, int j, V& to) { to = load(m + (W::kIn * i + j) * plane + c); },
-        [](const V(&in)[H::kIn], V(&out)[H::kOut]) { H::result(in, out); },
-        [](const V(&in)[W::kIn], V(&out)[W::kOut]) { W::result(in, out); },
+        [&](int i, int j, V& to) { to = load(m + (kSide * i + j) * plane + c); },
+        [](const auto& in, auto& out) { H::result(in, out); },
+        [](const auto& in, auto& out) { W::result(in, out); },
         [&](int i, int j, const V& value) {
           if (float* pixel = pixels[W::kOut * i + j]) store(pixel + c, add ? load(pixel + c) + value : value);
         });
 }
 
+template <class H, class W, int kSide>
 void transform_gradient(const float* const* pixels, std::int64_t channels, float* v, std::int64_t plane) {
-  const auto one = [](const V(&in)[4], V(&out)[6]) { ThreeTaps::gradient(in, out); };
   for (std::int64_t c = 0; c < channels; c += kLanes<float>)
-    both_ways<4, 4, 6, 6>([&](int i, int j, V& to) { to = load(pixels[4 * i + j] + c); }, one, one,
-                          [&](int i, int j, const V& value) { store(v + (6 * i + j) * plane + c, value); });
+    both_ways<H::kOut, W::kOut, H::kIn, W::kIn>(
+        [&](int i, int j, V& to) { to = load(pixels[W::kOut * i + j] + c); },
+        [](const auto& in, auto& out) { H::gradient(in, out); },
+        [](const auto& in, auto& out) { W::gradient(in, out); },
+        [&](int i, int j, const V& value) { store(v + (kSide * i + j) * plane + c, value); });
 }
 
+template <class H, class W, int kSide>
 void finish_weights(const float* m, std::int64_t plane, std::int64_t channels, float* const* taps, bool add) {
-  const auto one = [](const V(&in)[6], V(&out)[3]) { ThreeTaps::weight_result(in, out); };
   for (std::int64_t c = 0; c < channels; c += kLanes<float>)
-    both_ways<6, 6, 3, 3>([&](int i, int j, V& to) { to = load(m + (6 * i + j) * plane + c); }, one, one,
-                          [&](int i, int j, const V& value) {
-                            float* to = taps[3 * i + j] + c;
-                            store(to, add ? load(to) + value : value);
-                          });
+    both_ways<H::kIn, W::kIn, H::kTaps, W::kTaps>(
+        [&](int i, int j, V& to) { to = load(m + (kSide * i + j) * plane + c); },
+        [](const auto& in, auto& out) { H::weight_result(in, out); },
+        [](const auto& in, auto& out) { W::weight_result(in, out); },
+        [&](int i, int j, const V& value) {
+          float* to = taps[W::kTaps * i + j] + c;
+          store(to, add ? load(to) + value : value);
+        });
 }
 
-template <class H, class W>
+template <class H, class W, int kHigh = H::kIn, int kSide = W::kIn>
 constexpr WinogradScheme kScheme = {H::kIn,
                                     W::kIn,
                                     H::kOut,
                                     W::kOut,
                                     H::kTaps,
                                     W::kTaps,
-                                    transform_image<H, W>,
-                                    transform_weights<H, W>,
-                                    finish_pixels<H, W>};
+                                    kHigh* kSide,
+                                    kSide,
+                                    transform_image<H, W, kSide>,
+                                    transform_weights<H, W, kSide>,
+                                    finish_pixels<H, W, kSide>,
+                                    transform_gradient<H, W, kSide>,
+                                    finish_weights<H, W, kSide>};
+template <class H, class W>
+constexpr WinogradScheme kTogether = kScheme<H, W, 6, 6>;
 
 constexpr WinogradKernels kWinogradTable = {
-    kScheme<ThreeTaps, ThreeTaps>, kScheme<TwoTaps, TwoTaps>, kScheme<TwoTaps, Plain>,
-    kScheme<Plain, TwoTaps>,       transform_gradient,        finish_weights};
+    kScheme<ThreeTaps, ThreeTaps>,
+    {{kTogether<OneTap, OneTap>, kTogether<OneTap, TwoTaps>},
+     {kTogether<TwoTaps, OneTap>, kTogether<TwoTaps, TwoTaps>}},
+    {{kScheme<Plain, Plain>, kScheme<Plain, TwoTaps>}, {kScheme<TwoTaps, Plain>, kScheme<TwoTaps, TwoTaps>}}};
 
 }  // namespace
 }  // namespace om::cpu
