@@ -1,12 +1,12 @@
 // Matrix products for matmul and the convolutions: C[m, n] = sum over k of A[m, k] B[k, n].
 //
 // The scheme is Goto's ("Anatomy of high-performance matrix multiplication", 2008) with one change: A is
-// packed only where its numbers lie badly (packs_rows). A row of A is a list of `taps`
-// pointers to `depth` numbers each, a fixed step apart, k = (tap, channel), so a convolution hands out
-// pointers into its image (or to a row of zeros outside it) and needs no im2col buffer; a plain matrix has
-// one tap, a transposed one a long step. B is packed into panels of Kernels::columns columns, either once for
-// all (many rows) or by each task for itself (few rows: weights are then read once, in order, and a long sum
-// may be cut into parts that are added at the end).
+// packed only where its numbers lie badly (packs_rows). A row of A is a list of `taps` pointers to `depth`
+// numbers each, a fixed step apart, k = (tap, channel), so a convolution hands out pointers into its image
+// (or to a row of zeros outside it) and needs no im2col buffer; a plain matrix has one tap, a transposed one
+// a long step. B is packed into panels of Kernels::columns columns, either once for all (many rows) or by
+// each task for itself (few rows: weights are then read once, in order, and a long sum may be cut into parts
+// that are added at the end).
 //
 // Tiles and the order of every sum depend on the sizes alone, so results do not depend on the number of
 // threads.
@@ -112,29 +112,36 @@ struct RowTable {
 
   /// The tile of rows that begins at row i against one panel.
   void multiply_tile(std::int64_t i, const KBlock& block, const Panel<T>& panel, std::int64_t column,
-                     std::int64_t columns, bool add) const {
+                     std::int64_t columns, bool add, const T* ahead = nullptr, std::int64_t lines = 0) const {
     kernel.multiply_tile({pointers + i * block.taps, block.taps, offset, block.count, step, panel.data,
                           panel.step, c + i, column, std::min<std::int64_t>(kernel.rows, used - i), columns,
-                          add});
+                          add, ahead, lines});
   }
 
-  /// All rows against one panel.
+  /// All rows against one panel; meanwhile the one at `ahead`, if any, is fetched, in as many shares as there
+  /// are tiles.
   void multiply(const KBlock& block, const Panel<T>& panel, std::int64_t column, std::int64_t columns,
-                bool add) const {
-    for (std::int64_t i = 0; i < used; i += kernel.rows) multiply_tile(i, block, panel, column, columns, add);
+                bool add, const T* ahead = nullptr) const {
+    const std::int64_t tiles = round_up(used, kernel.rows) / kernel.rows;
+    const std::int64_t lines = ahead == nullptr ? 0 : (kernel.columns + tiles - 1) / tiles;
+    for (std::int64_t i = 0; i < used; i += kernel.rows) {
+      multiply_tile(i, block, panel, column, columns, add, ahead, lines);
+      if (ahead != nullptr) ahead += block.length() * lines;
+    }
   }
 
   /// All rows against all panels of a block, packed one after the other. Where all are small they stay close,
   /// and C is better written row by row.
   void multiply_all(const KBlock& block, const T* panels, std::int64_t columns, bool add) const {
-    const std::int64_t width = kernel.columns;
-    const auto panel = [&](std::int64_t column) { return Panel<T>{panels + column * block.length(), width}; };
-    if (round_up(columns, width) * block.length() * static_cast<std::int64_t>(sizeof(T)) <= kSmallBytes) {
-      for (std::int64_t i = 0; i < used; i += kernel.rows) multiply_tile(i, block, panel(0), 0, columns, add);
-    } else {
-      for (std::int64_t column = 0; column < columns; column += width)
-        multiply(block, panel(column), column, std::min(width, columns - column), add);
+    const std::int64_t width = kernel.columns, size = width * block.length();
+    if (round_up(columns, width) / width * size * static_cast<std::int64_t>(sizeof(T)) <= kSmallBytes) {
+      for (std::int64_t i = 0; i < used; i += kernel.rows)
+        multiply_tile(i, block, {panels, width}, 0, columns, add);
+      return;
     }
+    for (std::int64_t column = 0; column < columns; column += width, panels += size)
+      multiply(block, {panels, width}, column, std::min(width, columns - column), add,
+               column + width < columns ? panels + size : nullptr);
   }
 
   void pack(const KBlock& block, T* room) {

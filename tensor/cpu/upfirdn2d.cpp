@@ -148,8 +148,9 @@ class UpFirDn {
 
   void run() const {
     const std::int64_t height = y_.shape[1], width = y_.shape[2], channels = y_.shape[3];
+    // Four lines of a tile's input, the usual taps, stay in the first-level cache.
     const std::int64_t tile_columns =
-        std::max<std::int64_t>(16, kTile / 2 / std::max<std::int64_t>(1, channels));
+        std::max<std::int64_t>(16, kTile / 8 / std::max<std::int64_t>(1, channels));
     const std::int64_t tile_rows = std::max<std::int64_t>(
         1, 8 * kTile / std::max<std::int64_t>(1, std::min(tile_columns, width) * channels));
     const std::int64_t down = (height + tile_rows - 1) / tile_rows;
