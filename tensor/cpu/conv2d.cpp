@@ -27,10 +27,9 @@ void multiply(CachingAllocator& memory, const GemmSize& size, const Rows& rows, 
 /// panel of their weights fits into the first-level cache.
 template <class T>
 bool windows_pay(const ConvSize& size) {
-  const bool pixels = size.kh == 1 && size.kw == 1 && size.conv.pad_h == 0 && size.conv.pad_w == 0;
   const std::int64_t panel = size.kh * size.kw * size.i * kernels<T>().window_columns;
   constexpr std::int64_t kShortLine = 16;  // shorter lines do not fill their tiles
-  if (pixels)
+  if (size.pixelwise())
     return size.o > 4 && size.ow >= kShortLine && panel * static_cast<std::int64_t>(sizeof(T)) <= kSmallBytes;
   return size.i <= kFewChannels && size.kw > 1;
 }
@@ -40,24 +39,17 @@ template <class T>
 void conv2d_windows(CachingAllocator& memory, const T* x, const T* w, T* y, const ConvSize& size) {
   const Padded<T> padded(memory, x, size);
   const GemmSize gemm_size{size.n * size.oh * size.ow, size.o, size.kh, size.kw * size.i};
-  const std::int64_t width = kernels<T>().window_columns, k = gemm_size.k();
-  const std::int64_t panels = (size.o + width - 1) / width;
-  Scratch packed(memory, sizeof(T) * static_cast<std::size_t>(panels * k * width));
-  for (std::int64_t p = 0; p < panels; ++p)
-    for (std::int64_t i = 0; i < k; ++i)
-      for (std::int64_t j = 0; j < width; ++j) {
-        const std::int64_t o = p * width + j;
-        packed.as<T>()[(p * k + i) * width + j] = o < size.o ? w[o * k + i] : T(0);
-      }
+  const WindowPanels<T> panels(memory, gemm_size.k(), size.o,
+                               [&](std::int64_t k, std::int64_t o) { return w[o * gemm_size.k() + k]; });
   const int workers = gemm_threads(gemm_size.flops());
 #pragma omp parallel for schedule(dynamic) num_threads(workers) if (workers > 1)
   for (std::int64_t line = 0; line < size.n * size.oh; ++line) {
     const std::int64_t top = line / size.oh * padded.h + line % size.oh * size.conv.stride_h;
-    for (std::int64_t p = 0; p < panels; ++p)
+    for (std::int64_t p = 0; p < panels.count(); ++p)
       kernels<T>().multiply_windows({padded.data + top * padded.line, size.conv.stride_w * size.i,
-                                     padded.line, size.kh, gemm_size.depth, packed.as<T>() + p * k * width,
-                                     y + line * size.ow * size.o + p * width, size.o, size.ow,
-                                     std::min(width, size.o - p * width)});
+                                     padded.line, size.kh, gemm_size.depth, panels[p],
+                                     y + line * size.ow * size.o + p * panels.width, size.o, size.ow,
+                                     std::min(panels.width, size.o - p * panels.width)});
   }
 }
 

@@ -76,12 +76,41 @@ void clear_gaps(T* x, const ConvSize& size) {
   });
 }
 
+/// Whether input_grad_pixels is the faster way: x has gaps, the lines of g fill tiles, a panel of weights
+/// stays in a first-level cache.
+template <class T>
+bool pixels_pay(const ConvSize& size) {
+  constexpr std::int64_t kShortLine = 16, kPanelBytes = 32 << 10;
+  return size.pixelwise() && size.conv.stride_w > 1 && size.i > 4 && size.ow >= kShortLine &&
+         size.o * kernels<T>().window_columns * static_cast<std::int64_t>(sizeof(T)) <= kPanelBytes;
+}
+
+/// A task clears the lines of x that belong to a line of g, and fills the pixels that meet one while they are
+/// close.
+template <class T>
+void input_grad_pixels(CachingAllocator& memory, const T* g, const T* w, T* x, const ConvSize& size) {
+  const WindowPanels<T> panels(memory, size.o, size.i,
+                               [&](std::int64_t o, std::int64_t i) { return w[o * size.i + i]; });
+  const std::int64_t line = size.w * size.i, stride = size.conv.stride_h;
+  parallel_for(size.n * size.oh, [&](std::int64_t task) {
+    const std::int64_t first = task % size.oh * stride;
+    const std::int64_t lines = task % size.oh + 1 == size.oh ? size.h - first : stride;
+    T* to = x + (task / size.oh * size.h + first) * line;
+    std::fill_n(to, lines * line, T(0));
+    for (std::int64_t p = 0; p < panels.count(); ++p)
+      kernels<T>().multiply_windows({g + task * size.ow * size.o, size.o, 0, 1, size.o, panels[p],
+                                     to + p * panels.width, size.conv.stride_w * size.i, size.ow,
+                                     std::min(panels.width, size.i - p * panels.width)});
+  });
+}
+
 template <class T>
 void input_grad(CachingAllocator& memory, In g, In w, Out x, const ConvSize& size) {
   if (x.shape.elements() == 0) return;
   if constexpr (std::is_same_v<T, float>)
     if (winograd_pays(size))
       return winograd_input_grad(memory, g.as<float>(), w.as<float>(), x.as<float>(), size);
+  if (pixels_pay<T>(size)) return input_grad_pixels(memory, g.as<T>(), w.as<T>(), x.as<T>(), size);
   const std::vector<T> zeros(static_cast<std::size_t>(size.o));
   if (size.kh < size.conv.stride_h || size.kw < size.conv.stride_w) clear_gaps(x.as<T>(), size);
   for (std::int64_t a = 0; a < std::min(size.kh, size.conv.stride_h); ++a)
@@ -150,9 +179,7 @@ void weight_grad(CachingAllocator& memory, In x_in, In g_in, Out w_out, const Co
   const std::int64_t pixels = size.n * size.oh * size.ow, columns = size.kh * size.kw * size.i;
   if (pixels == 0) return static_cast<void>(std::fill_n(w, size.o * columns, T(0)));
   if (size.i <= kFewChannels) return weight_grad_few_channels(memory, x, g, w, size);
-  const Conv2dParams& conv = size.conv;
-  const bool windows_are_pixels = size.kh == 1 && size.kw == 1 && conv.stride_h == 1 && conv.stride_w == 1 &&
-                                  conv.pad_h == 0 && conv.pad_w == 0;
+  const bool windows_are_pixels = size.pixelwise() && size.conv.stride_h == 1 && size.conv.stride_w == 1;
   for (std::int64_t o = 0; o < size.o; o += kFewRows) {
     const std::int64_t rows = std::min(kFewRows, size.o - o);
     // What only one tile of rows meets is not worth packing.

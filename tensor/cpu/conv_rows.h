@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tensor/backend.h"
+#include "tensor/cpu/kernels.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/scratch.h"
 
@@ -79,11 +80,38 @@ struct ConvSize {
         ow(y[2]),
         conv(params) {}
 
+  /// Windows are single pixels of x, all of them inside.
+  bool pixelwise() const { return kh == 1 && kw == 1 && conv.pad_h == 0 && conv.pad_w == 0; }
+
   std::int64_t n, h, w, i, o, kh, kw, oh, ow;
   Conv2dParams conv;
 };
 
 constexpr std::int64_t kFewChannels = 4;
+
+/// For Kernels::multiply_windows: B [k, n], element (i, j) being at(i, j), in panels of its width.
+template <class T>
+class WindowPanels {
+ public:
+  template <class At>
+  WindowPanels(CachingAllocator& memory, std::int64_t k, std::int64_t n, const At& at)
+      : k_(k),
+        count_((n + width - 1) / width),
+        packed_(memory, sizeof(T) * static_cast<std::size_t>(count_ * k * width)) {
+    T* to = packed_.template as<T>();
+    for (std::int64_t first = 0; first < n; first += width)
+      for (std::int64_t i = 0; i < k; ++i)
+        for (std::int64_t j = first; j < first + width; ++j) *to++ = j < n ? at(i, j) : T(0);
+  }
+  std::int64_t count() const { return count_; }
+  const T* operator[](std::int64_t panel) const { return packed_.template as<T>() + panel * k_ * width; }
+
+  const std::int64_t width = kernels<T>().window_columns;
+
+ private:
+  std::int64_t k_, count_;
+  Scratch packed_;
+};
 
 /// x with its zeros around it; x itself where the convolution has no padding.
 template <class T>

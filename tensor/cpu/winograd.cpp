@@ -20,12 +20,12 @@ namespace {
 
 constexpr std::int64_t kPad = 16;               // keeps planes and rows off power-of-two distances
 constexpr std::int64_t kSliceBytes = 12 << 20;  // of V
-constexpr std::int64_t kBlockRows =
-    48 * 36;  // pieces times planes whose products stay in the second-level cache
+// Pieces times planes whose products stay in the second-level cache.
+constexpr std::int64_t kBlockRows = 48 * 36;
 constexpr std::int64_t kMostBlock = WinogradProducts::kMostRows;  // pieces of a block
 constexpr std::int64_t kFewPieces = 192;  // at most: one block, and each task transforms its own weights
 constexpr std::int64_t kChunk = 128, kOwnChunk = 64;  // output channels of a task; a panel at least
-constexpr std::int64_t kCloseBytes = 1 << 20;         // of U: they stay in the second-level cache
+constexpr std::int64_t kCloseBytes = 1 << 20;         // of U; more come from the third-level cache
 // Products in a row before the sum goes to memory: shorter sums, smaller errors.
 constexpr std::int64_t kSum = 256;
 constexpr std::int64_t kWeightRows = 32;  // input channels whose weights are packed at a time

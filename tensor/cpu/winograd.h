@@ -10,7 +10,6 @@
 #pragma once
 
 #include "tensor/cpu/conv_rows.h"
-#include "tensor/cpu/kernels.h"
 
 namespace om::cpu {
 

@@ -58,8 +58,10 @@ std::vector<ConvCase> conv_cases() {
       {1, 64, 50, 64, 12, 1, 1, params(1, 1, 0, 0)},
       {1, 45, 45, 40, 29, 1, 1, params(1, 1, 0, 0)},
       {2, 90, 89, 36, 70, 1, 1, params(2, 2, 0, 0)},
-      // Pixels that no window meets.
+      // Pixels that no window meets, in short lines and in long ones.
       {2, 9, 8, 20, 24, 1, 1, params(3, 2, 1, 1)},
+      {2, 9, 33, 70, 24, 1, 1, params(3, 2, 0, 0)},
+      {1, 8, 52, 5, 17, 1, 1, params(1, 3, 0, 0)},
       {1, 11, 12, 16, 20, 1, 3, params(2, 2, 0, 1)},
   };
 }
