@@ -175,7 +175,7 @@ void weight_grad(CachingAllocator& memory, In x_in, In g_in, Out w_out, const Co
   T* w = w_out.as<T>();
   if (w_out.shape.elements() == 0) return;
   if constexpr (std::is_same_v<T, float>)
-    if (winograd_pays(size)) return winograd_weight_grad(memory, x, g, w, size);
+    if (winograd_pays_for_weights(size)) return winograd_weight_grad(memory, x, g, w, size);
   const std::int64_t pixels = size.n * size.oh * size.ow, columns = size.kh * size.kw * size.i;
   if (pixels == 0) return static_cast<void>(std::fill_n(w, size.o * columns, T(0)));
   if (size.i <= kFewChannels) return weight_grad_few_channels(memory, x, g, w, size);

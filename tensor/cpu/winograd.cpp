@@ -23,11 +23,13 @@ constexpr std::int64_t kSliceBytes = 12 << 20;  // of V
 // Pieces times planes whose products stay in the second-level cache.
 constexpr std::int64_t kBlockRows = 48 * 36;
 constexpr std::int64_t kMostBlock = WinogradProducts::kMostRows;  // pieces of a block
+constexpr double kLeastFlops = 3e8, kLeastFlopsAlone = 1e9;       // of stride 2, its parts together or alone
 constexpr std::int64_t kFewPieces = 192;  // at most: one block, and each task transforms its own weights
 constexpr std::int64_t kChunk = 128, kOwnChunk = 64;  // output channels of a task; a panel at least
 constexpr std::int64_t kCloseBytes = 1 << 20;         // of U; more come from the third-level cache
 // Products in a row before the sum goes to memory: shorter sums, smaller errors.
 constexpr std::int64_t kSum = 256;
+constexpr double kTeamFlops = 1e7;        // less is not worth a team and its barriers
 constexpr std::int64_t kWeightRows = 32;  // input channels whose weights are packed at a time
 
 /// A range of k, which counts the channels of all parts of the image.
@@ -123,7 +125,9 @@ void convolve(CachingAllocator& memory, const Problem& p, const Pack& pack) {
   const std::int64_t chunks = (panels + chunk - 1) / chunk;
 
   const std::int64_t v_step = p.depth() + kPad;
-  const int workers = threads();
+  const double flops =
+      2.0 * static_cast<double>(p.depth() * p.out() * results) * static_cast<double>(planes * pieces.count());
+  const int workers = flops < kTeamFlops ? 1 : threads();
   const std::int64_t block = own_weights ? pieces.count() : std::min(kMostBlock, kBlockRows / planes);
   // As many blocks for each thread, where that many fit. Slices do not change any sum, so they may depend on
   // the number of threads.
@@ -223,7 +227,23 @@ bool parts_run_together(const ConvSize& size) {
   return pieces_of(phase_taps(0, 0, true), size.n, size.oh, size.ow).count() > kFewPieces;
 }
 
+/// Where 3x3 weights pay that have stride 1, or stride 2 and `least` operations in the plain product.
+bool pays(const ConvSize& size, double least) {
+  constexpr std::int64_t kLeastPixels = 200;
+  const std::int64_t pixels = size.n * size.oh * size.ow, stride = size.conv.stride_h;
+  return size.kh == 3 && size.kw == 3 && stride <= 2 && size.conv.stride_w == stride &&
+         size.conv.pad_h <= 2 && size.conv.pad_w <= 2 && size.i >= 32 && size.o >= 32 &&
+         size.i % kWinogradChannels == 0 && size.o % kWinogradChannels == 0 && pixels >= kLeastPixels &&
+         size.oh >= 4 && size.ow >= 4 &&
+         (stride == 1 || GemmSize{pixels, size.o, 9, size.i}.flops() >= least);
+}
+
 }  // namespace
+
+bool winograd_pays(const ConvSize& size) {
+  return pays(size, parts_run_together(size) ? kLeastFlops : kLeastFlopsAlone);
+}
+bool winograd_pays_for_weights(const ConvSize& size) { return pays(size, kLeastFlops); }
 
 std::vector<WinogradPart<const float>> parts_of_image(const float* x, const ConvSize& size, bool together) {
   const Conv2dParams& conv = size.conv;
@@ -238,14 +258,6 @@ std::vector<WinogradPart<const float>> parts_of_image(const float* x, const Conv
                      -v.origin});
   }
   return parts;
-}
-
-bool winograd_pays(const ConvSize& size) {
-  const std::int64_t pixels = size.n * size.oh * size.ow, stride = size.conv.stride_h;
-  return size.kh == 3 && size.kw == 3 && stride <= 2 && size.conv.stride_w == stride &&
-         size.conv.pad_h <= 2 && size.conv.pad_w <= 2 && size.i >= 32 && size.o >= 32 &&
-         size.i % kWinogradChannels == 0 && size.o % kWinogradChannels == 0 &&
-         pixels >= (stride == 1 ? 200 : 512) && size.oh >= 4 && size.ow >= 4;
 }
 
 void winograd_conv2d(CachingAllocator& memory, const float* x, const float* w, float* y,

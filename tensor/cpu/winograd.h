@@ -15,6 +15,7 @@ namespace om::cpu {
 
 /// The shapes on which the functions below exist and are faster than the plain product.
 bool winograd_pays(const ConvSize& size);
+bool winograd_pays_for_weights(const ConvSize& size);
 
 /// The three kernels of tensor/backend.h.
 void winograd_conv2d(CachingAllocator& memory, const float* x, const float* w, float* y,

@@ -66,17 +66,17 @@ std::vector<ConvCase> conv_cases() {
   };
 }
 
-/// Shapes that run by Winograd's transforms in float, the first with many channels.
+/// Shapes that run by Winograd's transforms in float: stride 1, the first with many channels, and stride 2,
+/// the four parts alone and together.
 std::vector<ConvCase> winograd_cases() {
   return {
-      {1, 16, 16, 512, 32, 3, 3, params(1, 1, 1, 1)},   {1, 16, 16, 32, 512, 3, 3, params(1, 1, 1, 1)},
-      {2, 17, 14, 48, 80, 3, 3, params(1, 1, 1, 1)},    {1, 19, 30, 32, 176, 3, 3, params(1, 1, 0, 2)},
-      {5, 12, 13, 64, 32, 3, 3, params(1, 1, 2, 0)},    {1, 100, 90, 32, 48, 3, 3, params(1, 1, 1, 1)},
-      {1, 96, 128, 160, 32, 3, 3, params(1, 1, 1, 1)},  {1, 49, 49, 512, 32, 3, 3, params(2, 2, 0, 0)},
-      {1, 49, 49, 32, 512, 3, 3, params(2, 2, 0, 0)},   {2, 36, 35, 48, 80, 3, 3, params(2, 2, 1, 1)},
-      {1, 60, 41, 32, 176, 3, 3, params(2, 2, 2, 0)},   {3, 31, 30, 64, 32, 3, 3, params(2, 2, 1, 2)},
-      {1, 129, 128, 160, 32, 3, 3, params(2, 2, 0, 1)}, {1, 150, 161, 32, 80, 3, 3, params(2, 2, 0, 1)},
-      {2, 101, 110, 96, 32, 3, 3, params(2, 2, 2, 0)},  {1, 152, 150, 48, 288, 3, 3, params(2, 2, 1, 2)},
+      {1, 16, 16, 512, 32, 3, 3, params(1, 1, 1, 1)},    {1, 16, 16, 32, 512, 3, 3, params(1, 1, 1, 1)},
+      {2, 17, 14, 48, 80, 3, 3, params(1, 1, 1, 1)},     {1, 19, 30, 32, 176, 3, 3, params(1, 1, 0, 2)},
+      {5, 12, 13, 64, 32, 3, 3, params(1, 1, 2, 0)},     {1, 100, 90, 32, 48, 3, 3, params(1, 1, 1, 1)},
+      {1, 96, 128, 160, 32, 3, 3, params(1, 1, 1, 1)},   {1, 65, 65, 256, 240, 3, 3, params(2, 2, 0, 0)},
+      {2, 46, 43, 240, 288, 3, 3, params(2, 2, 1, 1)},   {3, 51, 50, 96, 304, 3, 3, params(2, 2, 2, 0)},
+      {1, 105, 104, 160, 160, 3, 3, params(2, 2, 1, 2)}, {1, 150, 161, 32, 96, 3, 3, params(2, 2, 0, 1)},
+      {2, 101, 110, 96, 32, 3, 3, params(2, 2, 2, 0)},   {1, 152, 150, 48, 144, 3, 3, params(2, 2, 1, 2)},
   };
 }
 
@@ -129,11 +129,16 @@ TEST(Conv2dWeightGrad, AgreesWithReference) {
 // What Winograd's transforms cost in precision, which the goldens of whole models depend on.
 TEST(Winograd, ErrorStaysSmall) {
   using contraction_check::float_error;
-  for (const std::int64_t stride : {1, 2}) {
+  struct Size {
+    std::int64_t stride, side, many, few, weights;
+  };
+  // Stride 2 with few pieces, so that its parts are alone, and with many.
+  for (const auto& [stride, side, many, few, weights_of] :
+       {Size{1, 24, 512, 32, 32}, Size{2, 32, 512, 128, 128}, Size{2, 66, 512, 32, 64}}) {
     const Conv2dParams p = params(stride, stride, 1, 1);
-    const ConvCase forward{1, 24 * stride, 24 * stride, 512, 32, 3, 3, p};
-    const ConvCase backward{1, 24 * stride, 24 * stride, 32, 512, 3, 3, p};
-    const ConvCase weights{1, 32 * stride, 32 * stride, 32, 32, 3, 3, p};
+    const ConvCase forward{1, side * stride, side * stride, many, few, 3, 3, p};
+    const ConvCase backward{1, side * stride, side * stride, few, many, 3, 3, p};
+    const ConvCase weights{1, side * stride, side * stride, weights_of, weights_of, 3, 3, p};
     for (const int bytes : {32, 0}) {
       cpu::limit_vector_bytes(bytes);
       Shapes s = shapes_of(forward);
@@ -146,9 +151,9 @@ TEST(Winograd, ErrorStaysSmall) {
       const double w_error = float_error(
           [&](Backend& b, In x, In g, Out w) { b.conv2d_weight_grad(x, g, w, p); }, s.x, s.y, s.w);
       std::printf(
-          "stride %d: largest error / largest value: conv2d %.2g, input gradient %.2g, weight gradient "
-          "%.2g\n",
-          static_cast<int>(stride), y_error, x_error, w_error);
+          "stride %d, side %d: largest error / largest value: conv2d %.2g, input gradient %.2g, weight "
+          "gradient %.2g\n",
+          static_cast<int>(stride), static_cast<int>(side), y_error, x_error, w_error);
       EXPECT_LE(y_error, 5e-6);
       EXPECT_LE(x_error, 5e-6);
       EXPECT_LE(w_error, 5e-6);
