@@ -77,7 +77,7 @@ struct WinogradScheme {
   /// Products to out_h x out_w pixels, assigned or added; null pointers are skipped.
   void (*finish_pixels)(const float* m, std::int64_t plane, std::int64_t channels, float* const* pixels,
                         bool add);
-  /// For the weight gradient: out_h x out_w pixels of the gradient,
+  /// For the weight gradient (null in `alone`): out_h x out_w pixels of the gradient,
   void (*transform_gradient)(const float* const* pixels, std::int64_t channels, float* v, std::int64_t plane);
   /// and products to taps_h x taps_w weights, assigned or added.
   void (*finish_weights)(const float* m, std::int64_t plane, std::int64_t channels, float* const* taps,

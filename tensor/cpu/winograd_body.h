@@ -9,9 +9,9 @@
 // M(x) / (x - p). The usual points 0, +-1, +-2 lose 2 to 3 bits; with a = 5/8, b = 3/2 (all constants but
 // G's exact) the error of a 512-channel sum stays near 2e-6 of the largest result, 4 times less.
 //
-// At infinity only the last weight and, for finite points, no number of the image but the first five count.
-// So F(5, 1), which takes the five finite points, is F(5, 2) with a second weight of zero, whose product at
-// infinity need not be formed: results of both may be added before A^T (see winograd.cpp).
+// The product at infinity takes the last weight alone, and the finite points take the first five numbers of
+// the image alone. So F(5, 1) on the five finite points is F(5, 2) with a second weight of zero, whose
+// product at infinity need not be formed; and products of both may be added before A^T (see winograd.cpp).
 //
 // Internal linkage throughout: see kernels.h.
 #pragma once
@@ -28,14 +28,14 @@ constexpr float kA2 = kA * kA, kB2 = kB * kB;
 constexpr float kScale0 = 1 / (kA2 * kB2), kScaleA = 1 / (2 * kA2 * (kA2 - kB2)),
                 kScaleB = 1 / (2 * kB2 * (kB2 - kA2));
 
+constexpr int kWhole = 6;  // numbers along an axis with several taps
+
 /// An axis that is not transformed.
 struct Plain {
   static constexpr int kIn = 1, kOut = 1, kTaps = 1;
   static void image(const V (&in)[1], V (&out)[1]) { out[0] = in[0]; }
   static void weights(const V (&in)[1], V (&out)[1]) { out[0] = in[0]; }
   static void result(const V (&in)[1], V (&out)[1]) { out[0] = in[0]; }
-  static void gradient(const V (&in)[1], V (&out)[1]) { out[0] = in[0]; }
-  static void weight_result(const V (&in)[1], V (&out)[1]) { out[0] = in[0]; }
 };
 
 /// One tap: the five finite points alone. Infinity belongs to the last of several taps.
@@ -92,7 +92,7 @@ struct OneTap {
 
 /// What the axes with several taps share.
 struct Six {
-  static constexpr int kIn = 6;
+  static constexpr int kIn = kWhole;
   static void image(const V (&in)[6], V (&out)[6]) {
     OneTap::finite_image(in, out);
     out[5] = (in[5] - (kA2 + kB2) * in[3]) + (kA2 * kB2) * in[1];
@@ -220,21 +220,21 @@ void finish_pixels(const float* m, std::int64_t plane, std::int64_t channels, fl
         });
 }
 
-template <class H, class W, int kSide>
+template <class H, class W>
 void transform_gradient(const float* const* pixels, std::int64_t channels, float* v, std::int64_t plane) {
   for (std::int64_t c = 0; c < channels; c += kLanes<float>)
     both_ways<H::kOut, W::kOut, H::kIn, W::kIn>(
         [&](int i, int j, V& to) { to = load(pixels[W::kOut * i + j] + c); },
         [](const auto& in, auto& out) { H::gradient(in, out); },
         [](const auto& in, auto& out) { W::gradient(in, out); },
-        [&](int i, int j, const V& value) { store(v + (kSide * i + j) * plane + c, value); });
+        [&](int i, int j, const V& value) { store(v + (kWhole * i + j) * plane + c, value); });
 }
 
-template <class H, class W, int kSide>
+template <class H, class W>
 void finish_weights(const float* m, std::int64_t plane, std::int64_t channels, float* const* taps, bool add) {
   for (std::int64_t c = 0; c < channels; c += kLanes<float>)
     both_ways<H::kIn, W::kIn, H::kTaps, W::kTaps>(
-        [&](int i, int j, V& to) { to = load(m + (kSide * i + j) * plane + c); },
+        [&](int i, int j, V& to) { to = load(m + (kWhole * i + j) * plane + c); },
         [](const auto& in, auto& out) { H::weight_result(in, out); },
         [](const auto& in, auto& out) { W::weight_result(in, out); },
         [&](int i, int j, const V& value) {
@@ -243,28 +243,42 @@ void finish_weights(const float* m, std::int64_t plane, std::int64_t channels, f
         });
 }
 
-template <class H, class W, int kHigh = H::kIn, int kSide = W::kIn>
+/// With planes numbered as those of 6 x 6, whatever the taps.
+template <class H, class W>
 constexpr WinogradScheme kScheme = {H::kIn,
                                     W::kIn,
                                     H::kOut,
                                     W::kOut,
                                     H::kTaps,
                                     W::kTaps,
-                                    kHigh* kSide,
-                                    kSide,
-                                    transform_image<H, W, kSide>,
-                                    transform_weights<H, W, kSide>,
-                                    finish_pixels<H, W, kSide>,
-                                    transform_gradient<H, W, kSide>,
-                                    finish_weights<H, W, kSide>};
+                                    kWhole* kWhole,
+                                    kWhole,
+                                    transform_image<H, W, kWhole>,
+                                    transform_weights<H, W, kWhole>,
+                                    finish_pixels<H, W, kWhole>,
+                                    transform_gradient<H, W>,
+                                    finish_weights<H, W>};
+/// With its own planes only.
 template <class H, class W>
-constexpr WinogradScheme kTogether = kScheme<H, W, 6, 6>;
+constexpr WinogradScheme kAlone = {H::kIn,
+                                   W::kIn,
+                                   H::kOut,
+                                   W::kOut,
+                                   H::kTaps,
+                                   W::kTaps,
+                                   H::kIn* W::kIn,
+                                   W::kIn,
+                                   transform_image<H, W, W::kIn>,
+                                   transform_weights<H, W, W::kIn>,
+                                   finish_pixels<H, W, W::kIn>,
+                                   nullptr,
+                                   nullptr};
 
 constexpr WinogradKernels kWinogradTable = {
     kScheme<ThreeTaps, ThreeTaps>,
-    {{kTogether<OneTap, OneTap>, kTogether<OneTap, TwoTaps>},
-     {kTogether<TwoTaps, OneTap>, kTogether<TwoTaps, TwoTaps>}},
-    {{kScheme<Plain, Plain>, kScheme<Plain, TwoTaps>}, {kScheme<TwoTaps, Plain>, kScheme<TwoTaps, TwoTaps>}}};
+    {{kScheme<OneTap, OneTap>, kScheme<OneTap, TwoTaps>},
+     {kScheme<TwoTaps, OneTap>, kScheme<TwoTaps, TwoTaps>}},
+    {{kAlone<Plain, Plain>, kAlone<Plain, TwoTaps>}, {kAlone<TwoTaps, Plain>, kAlone<TwoTaps, TwoTaps>}}};
 
 }  // namespace
 }  // namespace om::cpu
