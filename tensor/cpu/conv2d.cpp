@@ -28,7 +28,6 @@ void multiply(CachingAllocator& memory, const GemmSize& size, const Rows& rows, 
 template <class T>
 bool windows_pay(const ConvSize& size) {
   const std::int64_t panel = size.kh * size.kw * size.i * kernels<T>().window_columns;
-  constexpr std::int64_t kShortLine = 16;  // shorter lines do not fill their tiles
   if (size.pixelwise())
     return size.o > 4 && size.ow >= kShortLine && panel * static_cast<std::int64_t>(sizeof(T)) <= kSmallBytes;
   return size.i <= kFewChannels && size.kw > 1;

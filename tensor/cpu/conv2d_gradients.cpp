@@ -80,7 +80,7 @@ void clear_gaps(T* x, const ConvSize& size) {
 /// stays in a first-level cache.
 template <class T>
 bool pixels_pay(const ConvSize& size) {
-  constexpr std::int64_t kShortLine = 16, kPanelBytes = 32 << 10;
+  constexpr std::int64_t kPanelBytes = 32 << 10;
   return size.pixelwise() && size.conv.stride_w > 1 && size.i > 4 && size.ow >= kShortLine &&
          size.o * kernels<T>().window_columns * static_cast<std::int64_t>(sizeof(T)) <= kPanelBytes;
 }

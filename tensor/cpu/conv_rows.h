@@ -1,7 +1,8 @@
 // A convolution's rows for the matrix product: row m is one output pixel, and for each tap of the window it
 // points to the channels of the input pixel under that tap, or to zeros outside the image. With few channels
 // (RGB) such pieces are too short to be worth a pointer; then x is copied with its zeros around it, where a
-// row of the window is kw i contiguous numbers.
+// row of the window is kw i contiguous numbers. Windows that begin a fixed step apart need no pointers at all
+// (Kernels::multiply_windows); WindowPanels packs what they are multiplied with.
 #pragma once
 
 #include <algorithm>
@@ -88,6 +89,7 @@ struct ConvSize {
 };
 
 constexpr std::int64_t kFewChannels = 4;
+constexpr std::int64_t kShortLine = 16;  // of pixels: shorter ones do not fill the tiles of multiply_windows
 
 /// For Kernels::multiply_windows: B [k, n], element (i, j) being at(i, j), in panels of its width.
 template <class T>

@@ -64,6 +64,13 @@ bool packs_rows(const GemmSize& size, const Rows& rows, std::int64_t panels) {
   return size.m > kernels<T>().rows && rows.clash(panels);
 }
 
+/// TileTask::ahead_lines with which the tiles of `rows` rows together fetch a panel as long as their own.
+template <class T>
+std::int64_t lines_ahead(std::int64_t rows) {
+  const std::int64_t tiles = (rows + kernels<T>().rows - 1) / kernels<T>().rows;
+  return (kernels<T>().columns + tiles - 1) / tiles;
+}
+
 template <class T>
 std::int64_t packed_bytes(std::int64_t rows, std::int64_t length) {
   return round_up(round_up(rows, kernels<T>().rows) * length * static_cast<std::int64_t>(sizeof(T)), 64);
@@ -118,12 +125,10 @@ struct RowTable {
                           add, ahead, lines});
   }
 
-  /// All rows against one panel; meanwhile the one at `ahead`, if any, is fetched, in as many shares as there
-  /// are tiles.
+  /// All rows against one panel; meanwhile the one at `ahead`, if any, is fetched.
   void multiply(const KBlock& block, const Panel<T>& panel, std::int64_t column, std::int64_t columns,
                 bool add, const T* ahead = nullptr) const {
-    const std::int64_t tiles = round_up(used, kernel.rows) / kernel.rows;
-    const std::int64_t lines = ahead == nullptr ? 0 : (kernel.columns + tiles - 1) / tiles;
+    const std::int64_t lines = ahead == nullptr ? 0 : lines_ahead<T>(used);
     for (std::int64_t i = 0; i < used; i += kernel.rows) {
       multiply_tile(i, block, panel, column, columns, add, ahead, lines);
       if (ahead != nullptr) ahead += block.length() * lines;
@@ -134,7 +139,7 @@ struct RowTable {
   /// and C is better written row by row.
   void multiply_all(const KBlock& block, const T* panels, std::int64_t columns, bool add) const {
     const std::int64_t width = kernel.columns, size = width * block.length();
-    if (round_up(columns, width) / width * size * static_cast<std::int64_t>(sizeof(T)) <= kSmallBytes) {
+    if (round_up(columns, width) * block.length() * static_cast<std::int64_t>(sizeof(T)) <= kSmallBytes) {
       for (std::int64_t i = 0; i < used; i += kernel.rows)
         multiply_tile(i, block, {panels, width}, 0, columns, add);
       return;

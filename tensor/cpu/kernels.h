@@ -23,7 +23,8 @@ struct TileTask {
   T* const* c;
   std::int64_t c_offset, rows_used, columns;
   bool add;
-  /// What comes next and is far away: fetched meanwhile, this many cache lines for every line of a row.
+  /// What comes next and is far away: fetched meanwhile, this many cache lines of it for each that a row of
+  /// `count` numbers would fill.
   const T* ahead = nullptr;
   std::int64_t ahead_lines = 0;
 };
@@ -91,7 +92,7 @@ struct WinogradKernels {
   /// or, with one weight along an axis, not transformed along it.
   WinogradScheme alone[2][2];
 };
-constexpr int kMostPlanes = 36;
+constexpr int kMostPlanes = 36;  // of any scheme
 constexpr std::int64_t kWinogradChannels = 16;
 
 /// Those for this processor.

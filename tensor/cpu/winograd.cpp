@@ -29,7 +29,6 @@ constexpr std::int64_t kChunk = 128, kOwnChunk = 64;  // output channels of a ta
 constexpr std::int64_t kCloseBytes = 1 << 20;         // of U; more come from the third-level cache
 // Products in a row before the sum goes to memory: shorter sums, smaller errors.
 constexpr std::int64_t kSum = 256;
-constexpr double kTeamFlops = 1e7;        // less is not worth a team and its barriers
 constexpr std::int64_t kWeightRows = 32;  // input channels whose weights are packed at a time
 
 /// A range of k, which counts the channels of all parts of the image.
@@ -125,13 +124,13 @@ void convolve(CachingAllocator& memory, const Problem& p, const Pack& pack) {
   const std::int64_t chunks = (panels + chunk - 1) / chunk;
 
   const std::int64_t v_step = p.depth() + kPad;
-  const double flops =
-      2.0 * static_cast<double>(p.depth() * p.out() * results) * static_cast<double>(planes * pieces.count());
-  const int workers = flops < kTeamFlops ? 1 : threads();
+  const int workers =
+      winograd_threads(GemmSize{pieces.count(), results * p.out(), planes, p.depth()}.flops());
   const std::int64_t block = own_weights ? pieces.count() : std::min(kMostBlock, kBlockRows / planes);
   // As many blocks for each thread, where that many fit. Slices do not change any sum, so they may depend on
   // the number of threads.
-  const std::int64_t fit = kSliceBytes / (planes * 4 * v_step), team = block * workers;
+  const std::int64_t fit = kSliceBytes / (planes * static_cast<std::int64_t>(sizeof(float)) * v_step),
+                     team = block * workers;
   const std::int64_t unit = fit >= team ? team : block, most = std::max(unit, fit / unit * unit);
   const std::int64_t slices = (pieces.count() + most - 1) / most;
   const std::int64_t slice = std::min(pieces.count(), round_up((pieces.count() + slices - 1) / slices, unit));

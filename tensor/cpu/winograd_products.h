@@ -9,6 +9,12 @@
 
 namespace om::cpu {
 
+/// Less is not worth a team and its barriers.
+inline int winograd_threads(double flops) {
+  constexpr double kTeamFlops = 1e7;
+  return flops < kTeamFlops ? 1 : threads();
+}
+
 /// C (+)= A B for a panel of B: of A, columns [a, a + length) of every row; of C, columns [c, c + columns).
 struct WinogradProduct {
   const float* panel;
@@ -22,7 +28,7 @@ class WinogradProducts {
   static constexpr std::int64_t kMostRows = 288;  // a multiple of every kernel's rows
 
   /// row(t) is row t of A, c(t) of C. With `far`, the panels come from beyond the second-level cache: each is
-  /// fetched during the product before it, in as many shares as there are tiles.
+  /// fetched during the product before it.
   template <class Row, class RowC>
   WinogradProducts(std::int64_t count, std::int64_t step, bool far, const Row& row, const RowC& c)
       : count_(count), step_(step), far_(far) {
@@ -40,12 +46,11 @@ class WinogradProducts {
 
   /// What was pushed since the last run.
   void run() {
-    const std::int64_t tiles = round_up(count_, kernel_.rows) / kernel_.rows;
     for (std::int64_t i = 0; i < size_; ++i) {
       const WinogradProduct& p = products_[static_cast<std::size_t>(i)];
       const bool fetches = far_ && i + 1 < size_;
       const float* ahead = fetches ? products_[static_cast<std::size_t>(i + 1)].panel : p.panel;
-      const std::int64_t lines = fetches ? (kernel_.columns + tiles - 1) / tiles : 0;
+      const std::int64_t lines = fetches ? lines_ahead<float>(count_) : 0;
       for (std::int64_t t = 0; t < count_; t += kernel_.rows, ahead += p.length * lines)
         kernel_.multiply_tile({&rows_[static_cast<std::size_t>(t)], 1, p.a, p.length, step_, p.panel,
                                kernel_.columns, &c_[static_cast<std::size_t>(t)], p.c,

@@ -74,14 +74,16 @@ void winograd_weight_grad(CachingAllocator& memory, const float* x, const float*
   const Pieces pieces{size.n, size.oh, size.ow, whole.out_h, whole.out_w};
   const auto parts_count = static_cast<std::int64_t>(parts.size());
   const std::int64_t columns = kernels<float>().columns, panels = (size.i + columns - 1) / columns;
-  const std::int64_t bytes = whole.planes * 4 * (parts_count * panels * columns + size.o);
+  const std::int64_t bytes =
+      whole.planes * static_cast<std::int64_t>(sizeof(float)) * (parts_count * panels * columns + size.o);
   const std::int64_t slice = std::min(pieces.count(), std::max<std::int64_t>(kBlock, kSliceBytes / bytes));
   Transformed vx(parts_count * panels * columns, slice, columns, whole.planes),
       vg(size.o, slice, kWinogradChannels, whole.planes);
   const std::int64_t m_step = kChunk + kPad, m_plane = kBlock * m_step + kPad,
                      m_size = whole.planes * m_plane;
   const std::int64_t out_blocks = (size.o + kBlock - 1) / kBlock, in_chunks = (size.i + kChunk - 1) / kChunk;
-  const int workers = threads();
+  const int workers =
+      winograd_threads(GemmSize{size.o, parts_count * size.i, whole.planes, pieces.count()}.flops());
   Scratch slices(memory, sizeof(float) * static_cast<std::size_t>(vx.size + vg.size));
   Scratch own_memory(memory, sizeof(float) * static_cast<std::size_t>(m_size * workers));
   vx.data = slices.as<float>();
