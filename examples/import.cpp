@@ -4,6 +4,7 @@
 
 #include "examples/common.h"
 #include "io/model_file.h"
+#include "io/same_file.h"
 
 namespace om {
 namespace {
@@ -13,6 +14,7 @@ struct ImportOptions {
 };
 
 int import_model(const ImportOptions& options, const Common& common) {
+  refuse_overwriting(options.out, {options.file});
   Backend& backend = start(common);
   std::optional<Projection> projection;
   if (!options.latent.empty()) projection = options.latent == "z" ? Projection::z : Projection::wplus;
