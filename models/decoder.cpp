@@ -29,6 +29,13 @@ std::vector<Tensor> Decoder::zero_noise(Backend& backend) const {
   return maps;
 }
 
+void Decoder::expect_inputs(const char* model, const Tensor& wplus, const std::vector<Tensor>& noise) const {
+  if (wplus.rank() != 3 || wplus.size(1) != latents() || wplus.size(2) != latent_width())
+    fail(model, ": expects wplus [N, ", latents(), ", ", latent_width(), "], got ", wplus.shape());
+  if (noise.size() != noise_sizes().size())
+    fail(model, ": expects ", noise_sizes().size(), " noise maps, got ", noise.size());
+}
+
 Tensor repeat_latent(const Tensor& w, std::int64_t layers) {
   return broadcast(reshape(w, {w.size(0), 1, w.size(1)}), {w.size(0), layers, w.size(1)});
 }

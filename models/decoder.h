@@ -45,6 +45,10 @@ class Decoder : public Module {
   /// Fresh standard normal maps [batch, s, s, 1].
   std::vector<Tensor> random_noise(std::int64_t batch, RandomSource& random) const;
   std::vector<Tensor> zero_noise(Backend& backend) const;
+
+ protected:
+  /// Error where wplus or the number of noise maps is not what synthesize takes.
+  void expect_inputs(const char* model, const Tensor& wplus, const std::vector<Tensor>& noise) const;
 };
 
 /// w [N, D] for every layer: [N, layers, D].

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autograd/ops.h"
+#include "models/stylegan1.h"
 
 namespace om {
 
@@ -26,14 +27,25 @@ EncoderConfig EncoderConfig::from_shapes(const FileShapes& shapes, Projection pr
   return config;
 }
 
-EncoderConfig EncoderConfig::for_decoder(const Decoder& decoder, Projection projection, double width) {
+std::int64_t EncoderConfig::noise_maps() const {
+  if (!noise_heads) return 0;
+  const auto sizes = static_cast<std::int64_t>(channels.size());
+  return intermediate_noise ? 2 * sizes - 1 : sizes;
+}
+
+EncoderConfig EncoderConfig::for_decoder(const Decoder& decoder, Projection projection, double width,
+                                         Heads heads, ChannelMap map) {
   EncoderConfig config;
   config.projection = projection;
+  config.latent_heads = heads != Heads::noise;
+  config.noise_heads = heads != Heads::latent;
   config.latent_width = projection == Projection::z ? decoder.z_width() : decoder.latent_width();
-  const std::vector<std::int64_t> channels = decoder.channels();
+  const std::vector<std::int64_t> own = decoder.channels();
+  const std::vector<std::int64_t> channels =
+      map == ChannelMap::decoder ? own : StyleGan1Config::published_channels(decoder.size());
   for (auto it = channels.rbegin(); it != channels.rend(); ++it)
     config.channels.push_back(std::max<std::int64_t>(1, std::llround(width * static_cast<double>(*it))));
-  config.intermediate_noise = decoder.noise_sizes().size() > channels.size();
+  config.intermediate_noise = decoder.noise_sizes().size() > own.size();
   return config;
 }
 

@@ -6,6 +6,9 @@
 //   average, noise map to_noise.i; after intermediate_resnet_blocks.i: intermediate_to_latent.i, and for
 //   StyleGAN 2 intermediate_to_noise.i (not at 4x4)
 //
+// StyleGAN 1's generator has one noise map a size and gets no intermediate_to_noise. An encoder of a
+// two-network model has the heads of its own part alone.
+//
 // Both lists are reversed, so that the 4x4 pieces come first, as the decoder wants them. Checkpoints also
 // hold start_block (the same tensors as resnet_blocks.0), an unused intermediate_block and an unused last
 // intermediate_to_noise; they are kept so that an exported file loads in the authors' code.
@@ -21,6 +24,13 @@ namespace om {
 /// network.
 enum class Projection : std::uint8_t { wplus, z };
 
+/// Which heads an encoder has: both, or one network of two.
+enum class Heads : std::uint8_t { both, latent, noise };
+
+/// Where an encoder's channels come from: its decoder's at each size, or StyleGAN 1's published map (512 up
+/// to 32 pixels, then halved at each size), which the authors' two-network models have with either decoder.
+enum class ChannelMap : std::uint8_t { decoder, stylegan1 };
+
 struct EncoderConfig {
   std::int64_t latent_width = 512;
   std::vector<std::int64_t> channels;  ///< at size, size/2, .., 4
@@ -30,11 +40,14 @@ struct EncoderConfig {
   bool intermediate_noise = true;  ///< two noise maps per size (StyleGAN 2) or one (StyleGAN 1)
 
   std::int64_t size() const { return std::int64_t{2} << channels.size(); }
+  /// How many maps are predicted; 0 without noise heads.
+  std::int64_t noise_maps() const;
 
   /// Read off a checkpoint's shapes. A file does not tell wplus from z: the caller does.
   static EncoderConfig from_shapes(const FileShapes& shapes, Projection projection);
-  /// An encoder for `decoder`: at each size `width` times the decoder's channels there, rounded, at least 1.
-  static EncoderConfig for_decoder(const Decoder& decoder, Projection projection, double width);
+  /// An encoder for `decoder`: at each size `width` times the channels of the map, rounded, at least 1.
+  static EncoderConfig for_decoder(const Decoder& decoder, Projection projection, double width,
+                                   Heads heads = Heads::both, ChannelMap map = ChannelMap::decoder);
 };
 
 /// An image as the decoder's inputs.

@@ -67,10 +67,7 @@ Tensor StyleGan2::map(const Tensor& z) const {
 }
 
 Tensor StyleGan2::synthesize(const Tensor& wplus, const std::vector<Tensor>& noise) const {
-  if (wplus.rank() != 3 || wplus.size(1) != latents() || wplus.size(2) != latent_width())
-    fail("StyleGAN 2: expects wplus [N, ", latents(), ", ", latent_width(), "], got ", wplus.shape());
-  if (noise.size() != noise_sizes().size())
-    fail("StyleGAN 2: expects ", noise_sizes().size(), " noise maps, got ", noise.size());
+  expect_inputs("StyleGAN 2", wplus, noise);
   const auto w = [&](std::size_t i) { return latent_layer(wplus, static_cast<std::int64_t>(i)); };
 
   Tensor x = broadcast(input_, {wplus.size(0), 4, 4, config_.constant_channels});

@@ -1,7 +1,5 @@
 #include "nn/conv.h"
 
-#include <cmath>
-
 #include "autograd/fused.h"
 
 namespace om {
@@ -15,18 +13,6 @@ Conv::Conv(const Placement& place, const ConvShape& s, bool bias)
 Tensor Conv::operator()(const Tensor& x, double slope) const {
   const Tensor y = conv2d(x, weight_, options_);
   return bias_.defined() || slope != 1 ? channel_activation(y, {.bias = bias_, .slope = slope}) : y;
-}
-
-EqualConv::EqualConv(const Placement& place, const ConvShape& s, bool bias)
-    : options_(Conv2d::same(s.stride, s.pad)),
-      scale_(1 / std::sqrt(static_cast<double>(s.in * s.kernel * s.kernel))),
-      weight_(parameter("weight", place.zeros({s.out, s.kernel, s.kernel, s.in}), layouts::conv)) {
-  if (bias) bias_ = parameter("bias", place.zeros({s.out}));
-}
-
-Tensor EqualConv::operator()(const Tensor& x) const {
-  const Tensor y = conv2d(x, weight_ * scale_, options_);
-  return bias_.defined() ? channel_activation(y, {.bias = bias_}) : y;
 }
 
 }  // namespace om

@@ -1,4 +1,4 @@
-// Convolution layers, plain and equalised.
+// The convolution layer. StyleGAN's own stand in nn/equalized.h and nn/modulated_conv.h.
 #pragma once
 
 #include "autograd/ops.h"
@@ -19,19 +19,6 @@ class Conv : public Module {
 
  private:
   Conv2d options_;
-  Tensor weight_, bias_;
-};
-
-/// A convolution at equalised learning rate: the weight is scaled by 1 / sqrt(fan_in) at run time, fan_in = I
-/// k^2.
-class EqualConv : public Module {
- public:
-  EqualConv(const Placement& place, const ConvShape& shape, bool bias);
-  Tensor operator()(const Tensor& x) const;
-
- private:
-  Conv2d options_;
-  double scale_;
   Tensor weight_, bias_;
 };
 

@@ -53,15 +53,15 @@ Image to_image(const FloatImage& image) {
   return out;
 }
 
-EvaluationMode::EvaluationMode(const Autoencoder& model)
-    : model_(model), encoder_(model.encoder().training()), decoder_(model.decoder().training()) {
-  model_.encoder().set_training(false);
-  model_.decoder().set_training(false);
+EvaluationMode::EvaluationMode(const Autoencoder& model) {
+  for (const Autoencoder::Part& part : model.encoders())
+    before_.emplace_back(part.encoder, part.encoder->training());
+  before_.emplace_back(&model.decoder(), model.decoder().training());
+  for (const auto& [network, training] : before_) network->set_training(false);
 }
 
 EvaluationMode::~EvaluationMode() {
-  model_.encoder().set_training(encoder_);
-  model_.decoder().set_training(decoder_);
+  for (const auto& [network, training] : before_) network->set_training(training);
 }
 
 Tensor reconstruct(const Autoencoder& model, const Tensor& images) {

@@ -36,8 +36,7 @@ class EvaluationMode {
   EvaluationMode& operator=(const EvaluationMode&) = delete;
 
  private:
-  const Autoencoder& model_;
-  bool encoder_, decoder_;
+  std::vector<std::pair<Module*, bool>> before_;  // each network and its mode
 };
 
 /// Reconstructions of [N, S, S, 3] in evaluation mode, without recording. Images go through one by one, so a

@@ -4,6 +4,7 @@
 // nodes into a fresh layer, so gradients reach them like any other input.
 #include "nn/batch_norm.h"
 #include "nn/conv.h"
+#include "nn/equalized.h"
 #include "nn/linear.h"
 #include "nn/losses.h"
 #include "nn/modulated_conv.h"
@@ -82,12 +83,42 @@ std::vector<Case> layer_cases() {
                           use_as_parameters(conv, in, 1);
                           return conv(in[0]);
                         }));
-  cases.push_back(layer("equal_conv/same", {normal({2, 4, 5, 3}), normal({4, 3, 3, 3}), normal({4})},
+  cases.push_back(
+      layer("he_linear/plain", {normal({3, 5}), normal({4, 5}), normal({4})}, [](const Inputs& in) {
+        const HeLinear linear(place_of(in), 5, 4);
+        use_as_parameters(linear, in, 1);
+        return linear(in[0]);
+      }));
+  cases.push_back(
+      layer("he_conv/same", {normal({2, 4, 5, 3}), normal({4, 3, 3, 3}), normal({4})}, [](const Inputs& in) {
+        const HeConv conv(place_of(in), {3, 4, 3, 1, 1});
+        use_as_parameters(conv, in, 1);
+        return conv(in[0]);
+      }));
+  cases.push_back(layer("fused_upsample/plain", {normal({2, 3, 4, 3}), normal({3, 3, 3, 4}), normal({4})},
                         [](const Inputs& in) {
-                          const EqualConv conv(place_of(in), {3, 4, 3, 1, 1}, true);
-                          use_as_parameters(conv, in, 1);
-                          return conv(in[0]);
+                          const FusedUpsample up(place_of(in), 3, 4);
+                          use_as_parameters(up, in, 1);
+                          return up(in[0]);
                         }));
+  for (const std::int64_t maps : {1, 2})
+    cases.push_back(layer(text("channel_noise/", maps == 1 ? "shared" : "per_sample"),
+                          {normal({2, 3, 4, 3}), normal({maps, 3, 4, 1}), normal({1, 1, 1, 3})},
+                          [](const Inputs& in) {
+                            const ChannelNoise noise(place_of(in), 3);
+                            use_as_parameters(noise, in, 2);
+                            return noise(in[0], in[1]);
+                          }));
+  const auto adain = [](const Inputs& in) {
+    const AdaIn norm(place_of(in), 3, 5);
+    use_as_parameters(norm, in, 2);
+    return norm(in[0], in[1]);
+  };
+  cases.push_back(
+      layer("adain/plain", {normal({2, 4, 3, 3}), normal({2, 5}), normal({6, 5}), normal({6})}, adain));
+  cases.push_back(layer("adain/deviation_near_eps",
+                        {uniform({2, 4, 3, 3}, -0.005, 0.005), normal({2, 5}), normal({6, 5}), normal({6})},
+                        adain));
   for (const bool training : {false, true})
     cases.push_back(layer(text("batch_norm/", training ? "train" : "eval"),
                           {normal({2, 3, 2, 4}), normal({4}), normal({4})}, [training](const Inputs& in) {
@@ -101,6 +132,9 @@ std::vector<Case> layer_cases() {
                           }));
   cases.push_back(layer("resample/upsample2", {normal({2, 3, 4, 2})}, [](const Inputs& in) {
     return upsample2(in[0], fir_filter({1, 3, 3, 1}, 4, in[0].dtype(), in[0].backend()));
+  }));
+  cases.push_back(layer("resample/nearest", {normal({2, 3, 4, 2})}, [](const Inputs& in) {
+    return upsample2(in[0], fir_filter({1, 1}, 4, in[0].dtype(), in[0].backend()));
   }));
   cases.push_back(layer("resample/blur", {normal({1, 5, 4, 2})}, [](const Inputs& in) {
     return blur(in[0], fir_filter({1, 3, 3, 1}, 4, in[0].dtype(), in[0].backend()), 1, 1);

@@ -50,6 +50,7 @@ void expect_close(const std::string& what, const std::vector<float>& actual,
 /// The same for a tensor of the case.
 void expect_close(const Case& c, const std::string& name, const Tensor& actual, double tolerance);
 
+void run_stylegan1(const Case& c, Backend& backend);
 void run_stylegan2(const Case& c, Backend& backend);
 void run_encoder(const Case& c, Backend& backend);
 void run_training(const Case& c, Backend& backend);

@@ -6,6 +6,7 @@
 
 #include "autograd/grad.h"
 #include "autograd/ops.h"
+#include "models/stylegan1.h"
 #include "tests/golden/golden_case.h"
 
 namespace om::golden {
@@ -85,6 +86,24 @@ void run_stylegan2(const Case& c, Backend& backend) {
                kTolerance);
   expect_close(c, "image_from_wplus",
                decoder->synthesize(c.tensor("wplus", backend), c.list("noise", backend)), kTolerance);
+}
+
+void run_stylegan1(const Case& c, Backend& backend) {
+  const Checkpoint file = read_checkpoint(c.checkpoint());
+  const std::string prefix = "g_running.";
+  FileShapes shapes;
+  for (const auto& [name, tensor] : file.tensors)
+    if (name.starts_with(prefix)) shapes[name.substr(prefix.size())] = Shape{std::span(tensor.shape)};
+  const StyleGan1 decoder(StyleGan1Config::from_shapes(shapes, std::stoll(c.metadata("size"))), {backend});
+  fill(decoder, file, prefix);
+  const NoGrad no_grad;
+  const Tensor w = decoder.map(c.tensor("z", backend));
+  expect_close(c, "w", w, kTolerance);
+  expect_close(c, "image_from_z",
+               decoder.synthesize(repeat_latent(w, decoder.latents()), c.list("noise_z", backend)),
+               kTolerance);
+  expect_close(c, "image_from_wplus",
+               decoder.synthesize(c.tensor("wplus", backend), c.list("noise_wplus", backend)), kTolerance);
 }
 
 void run_encoder(const Case& c, Backend& backend) {

@@ -12,6 +12,7 @@
 #include "autograd/ops.h"
 #include "models/autoencoder.h"
 #include "models/lpips.h"
+#include "models/stylegan1.h"
 #include "models/stylegan2.h"
 #include "nn/initial.h"
 #include "tensor/registry.h"
@@ -119,13 +120,10 @@ StyleGan2Config narrow() {
   return config;
 }
 
-TEST(NetworkGradient, StyleGan2) {
-  Backend& cpu = backend("cpu");
-  RandomSource random(1, cpu);
-  const Placement place{cpu, DType::f64};
-  const StyleGan2 generator(narrow(), place);
+/// Mapping and synthesis by every parameter, z and the noise maps.
+void check_generator(const Decoder& generator, const char* what) {
+  RandomSource random(1, backend("cpu"));
   randomize(generator, random);
-  // the style's mapping has lr_mul 0.01: its weights are large in files
   Problem p{parameters_of(generator), {}};
   const Tensor z = random.normal({2, 6}, DType::f64);
   std::vector<Tensor> noise;
@@ -136,7 +134,24 @@ TEST(NetworkGradient, StyleGan2) {
   p.function = [&] {
     return generator.synthesize(repeat_latent(generator.map(z), generator.latents()), noise);
   };
-  check(p, "StyleGAN 2, mapping and synthesis");
+  check(p, what);
+}
+
+TEST(NetworkGradient, StyleGan2) {
+  // the style's mapping has lr_mul 0.01: its weights are large in files
+  check_generator(StyleGan2(narrow(), {backend("cpu"), DType::f64}), "StyleGAN 2, mapping and synthesis");
+}
+
+TEST(NetworkGradient, StyleGan1) {
+  StyleGan1Config config;
+  config.z_width = 6;
+  config.latent_width = 5;
+  config.mapping_layers = 2;
+  config.constant_channels = 4;
+  config.channels = {4, 6, 3};
+  config.fused = {false, false, true};
+  check_generator(StyleGan1(config, {backend("cpu"), DType::f64}),
+                  "StyleGAN 1, mapping and synthesis, upsampling of both kinds");
 }
 
 TEST(NetworkGradient, EncoderInBothModes) {
