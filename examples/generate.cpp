@@ -3,16 +3,14 @@
 //   z --mapping network--> w --truncation: average + T (w - average)--> synthesis network --> image
 //
 // Images are made one by one and draw their noise in order, so image n never depends on how many follow it.
-#include <cmath>
 #include <memory>
-#include <set>
 
 #include "autograd/grad.h"
 #include "autograd/ops.h"
 #include "examples/common.h"
-#include "io/bytes.h"
 #include "io/model_file.h"
-#include "io/safetensors.h"
+#include "io/npz.h"
+#include "train/codes.h"
 #include "train/evaluate.h"
 
 namespace om {
@@ -28,72 +26,11 @@ struct GenerateOptions {
   std::optional<double> truncation;
 };
 
-/// What the synthesis network is to be fed: z [N, Z] or wplus [N, L, D], and noise maps [N or 1, s, s, 1] by
-/// their place.
-struct Latents {
-  Tensor z, wplus;
-  std::vector<Tensor> noise;  // undefined where not given
-  std::int64_t count() const { return (z.defined() ? z : wplus).size(0); }
-};
-
-/// A tensor of floating numbers with the sizes expected; -1 stands for any size.
-Tensor read_tensor(const Checkpoint& file, const std::string& name, const std::vector<std::int64_t>& expected,
-                   const FileLayout& layout, Backend& backend) {
-  const StoredTensor& stored = file.tensors.at(name);
-  bool fits = stored.shape.size() == expected.size();
-  for (std::size_t i = 0; fits && i < expected.size(); ++i)
-    fits = expected[i] < 0 ? stored.shape[i] > 0 : stored.shape[i] == expected[i];
-  if (!fits) {
-    std::string wanted;
-    for (const std::int64_t size : expected)
-      wanted += (wanted.empty() ? "" : ", ") + (size < 0 ? std::string("N") : std::to_string(size));
-    fail<InputError>(file.path, ": ", name, " expects shape [", wanted, "], got ", shape_text(stored.shape));
-  }
-  const bool floating = stored.type == FileType::f16 || stored.type == FileType::bf16 ||
-                        stored.type == FileType::f32 || stored.type == FileType::f64;
-  if (!floating)
-    fail<InputError>(file.path, ": ", name, " expects floating numbers, got ", name_of(stored.type));
-  const std::vector<float> values = to_f32(stored.load());
-  for (const float value : values)
-    if (!std::isfinite(value)) fail<InputError>(file.path, ": ", name, " holds a number that is not finite");
-  return layout.from_file(Tensor::from_host(values, Shape(std::span(stored.shape)), backend));
-}
-
-Latents read_latents(const std::string& path, const Decoder& decoder, Backend& backend) {
-  const Checkpoint file = read_checkpoint(path);
-  const bool has_z = file.tensors.contains("z"), has_wplus = file.tensors.contains("wplus");
-  if (has_z == has_wplus)
-    fail<InputError>(path, ": expects either z or wplus, holds ", has_z ? "both" : "neither");
-  Latents latents;
-  if (has_z) {
-    latents.z = read_tensor(file, "z", {-1, decoder.z_width()}, layouts::plain, backend);
-  } else {
-    latents.wplus =
-        read_tensor(file, "wplus", {-1, decoder.latents(), decoder.latent_width()}, layouts::plain, backend);
-  }
-  const std::vector<std::int64_t> sizes = decoder.noise_sizes();
-  std::set<std::string> known;
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    const std::string& name = *known.insert(text("noise.", i)).first;
-    latents.noise.emplace_back();
-    if (!file.tensors.contains(name)) continue;
-    latents.noise[i] = read_tensor(file, name, {-1, 1, sizes[i], sizes[i]}, layouts::image, backend);
-    const std::int64_t given = latents.noise[i].size(0);
-    if (given != 1 && given != latents.count())
-      fail<InputError>(path, ": ", name, " holds ", given, " maps for ", latents.count(), " latents");
-  }
-  for (const auto& [name, tensor] : file.tensors)
-    if (name.starts_with("noise.") && !known.contains(name))
-      fail<InputError>(path, ": ", printable(name), ": this generator takes noise.0 to noise.",
-                       sizes.size() - 1);
-  return latents;
-}
-
 /// Noise maps for one image after the other.
 class NoiseSource {
  public:
   /// `mode`: stored, random, zero, or empty for stored where the generator has it and random elsewhere.
-  NoiseSource(const Decoder& decoder, const std::string& file, std::string mode, const Latents& latents,
+  NoiseSource(const Decoder& decoder, const std::string& file, std::string mode, const Codes& latents,
               std::int64_t seed, Backend& backend)
       : decoder_(decoder), latents_(latents), random_(static_cast<std::uint64_t>(seed), backend) {
     random_.set_state({static_cast<std::uint64_t>(seed), kNoiseDraws});
@@ -115,7 +52,7 @@ class NoiseSource {
 
  private:
   const Decoder& decoder_;
-  const Latents& latents_;
+  const Codes& latents_;
   RandomSource random_;
   bool draws_ = false;
   std::vector<Tensor> fixed_;
@@ -142,12 +79,12 @@ int generate(const GenerateOptions& options, const Common& common) {
   Backend& backend = start(common);
   const NoGrad no_grad;
   const std::unique_ptr<Decoder> decoder = load_generator(options.generator, backend);
-  Latents latents;
+  Codes latents;
   if (options.latents.empty()) {
     RandomSource random(static_cast<std::uint64_t>(common.seed), backend);
     latents.z = random.normal({count, decoder->z_width()});
   } else {
-    latents = read_latents(options.latents, *decoder, backend);
+    latents = read_codes(options.latents, *decoder, backend);
   }
   NoiseSource noise(*decoder, options.generator, options.noise, latents, common.seed, backend);
   make_folder(options.out);
@@ -169,7 +106,7 @@ int generate(const GenerateOptions& options, const Common& common) {
     images.push_back(image);
   }
   if (!options.tensors.empty())
-    write_safetensors(
+    write_tensors(
         options.tensors,
         {{{"w", to_file(concat(used, 0))}, {"image", to_file(concat(images, 0), layouts::image)}}, {}});
   note(text(latents.count(), " images in ", options.out));
@@ -186,7 +123,7 @@ Command generate_command() {
       {{"--generator", "FILE", &o->generator, "Checkpoint with a generator, PyTorch's or ours", kRequired},
        {"--count", "N", &o->count, "Images to draw from the seed (default 1)"},
        {"--latents", "IN", &o->latents,
-        "safetensors file with z [N,D] or wplus [N,L,D], and noise.i [N or 1,1,h,w] where wanted"},
+        ".safetensors or .npz file with z [N,D] or wplus [N,L,D], and noise.i [N or 1,1,h,w] where wanted"},
        {"--noise",
         "stored|random|zero",
         &o->noise,
@@ -196,7 +133,7 @@ Command generate_command() {
        {"--truncation", "T", &o->truncation, "Pull each w toward the average: average + T (w - average)"},
        {"--out", "DIR", &o->out, "Folder for 000000.png, 000001.png, ..", kRequired},
        {"--tensors", "OUT", &o->tensors,
-        "safetensors file to write: w as the decoder used it, image [N,3,H,W] not clamped"}},
+        "file to write (.safetensors or .npz): w as the decoder used it, image [N,3,H,W] not clamped"}},
       [o](const Common& common) { return generate(*o, common); }};
 }
 

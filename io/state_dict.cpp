@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "io/bytes.h"
+#include "io/npz.h"
 #include "io/pytorch.h"
 #include "io/safetensors.h"
 #include "tensor/error.h"
@@ -162,10 +163,31 @@ class Flattener {
   std::uint64_t skipped_ = 0;
 };
 
+Checkpoint open_npz(std::shared_ptr<const ByteSource> source) {
+  Checkpoint result;
+  result.path = source->name();
+  result.format = "NumPy (npz)";
+  auto file = std::make_shared<const NpzFile>(std::move(source));
+  for (const NpzFile::Array& array : file->arrays()) {
+    if (!is_utf8_text(array.name)) {
+      result.skipped.push_back(printable(array.name, 200) + " (array whose name is not text)");
+    } else if (!array.why_not.empty()) {
+      result.skipped.push_back(text(printable(array.name, 200), " (", array.why_not, ")"));
+    } else if (!result.tensors
+                    .emplace(array.name, StoredTensor{array.header.type, array.header.shape,
+                                                      [file, &array] { return file->load(array); }})
+                    .second) {
+      result.skipped.push_back(printable(array.name, 200) + " (second array of this name)");
+    }
+  }
+  return result;
+}
+
 Checkpoint open_checkpoint(std::shared_ptr<const ByteSource> source) {
   Checkpoint result;
   result.path = source->name();
   if (source->size() == 0) fail<InputError>(result.path, ": is empty");
+  if (looks_like_zip(*source) && looks_like_npz(ZipArchive(source))) return open_npz(std::move(source));
   if (looks_like_zip(*source) || looks_like_old_pytorch(*source)) {
     auto file = std::make_shared<const PyTorchFile>(std::move(source));
     result.format = file->is_zip() ? "PyTorch (zip)" : "PyTorch (before 1.6)";

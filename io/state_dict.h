@@ -1,10 +1,10 @@
 // A checkpoint of any supported format as one flat list of named tensors.
 //
-// What the file is, its content tells, not its name: safetensors, or torch.save in either format. Nested
-// dicts become dotted names ("g_ema.style.1.weight"; a key that holds dots is kept as it is), lists count
-// from 0, and a pickled torch.nn.Module gives the names of its state_dict(). Opening reads names and shapes
-// only; a tensor's bytes are read when it is loaded, so looking into a large file with its optimiser takes
-// little memory.
+// What the file is, its content tells, not its name: safetensors, torch.save in either format, or NumPy's .npz.
+// Nested dicts become dotted names ("g_ema.style.1.weight"; a key that holds dots is kept as it is), lists
+// count from 0, and a pickled torch.nn.Module gives the names of its state_dict(). Opening reads names and
+// shapes only; a tensor's bytes are read when it is loaded, so looking into a large file with its optimiser
+// takes little memory.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,7 @@ struct StoredTensor {
 
 struct Checkpoint {
   std::string path;
-  std::string format;  ///< "safetensors", "PyTorch (zip)" or "PyTorch (before 1.6)"
+  std::string format;  ///< "safetensors", "PyTorch (zip)", "PyTorch (before 1.6)" or "NumPy (npz)"
   std::map<std::string, StoredTensor> tensors;
   std::map<std::string, std::string> metadata;  ///< of safetensors; empty for PyTorch
   /// What is no tensor, as "name (kind value)", fit for printing; at most 1,000, then one line that counts
