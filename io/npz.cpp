@@ -206,8 +206,12 @@ NpzFile::NpzFile(std::shared_ptr<const ByteSource> source) : source_(std::move(s
       array.why_not = *why;
     } else {
       array.header = std::get<NpyHeader>(parsed);
-      const auto bytes =
-          static_cast<std::uint64_t>(element_count(array.header.shape)) * size_of(array.header.type);
+      std::uint64_t bytes = 0;
+      try {
+        bytes = static_cast<std::uint64_t>(element_count(array.header.shape)) * size_of(array.header.type);
+      } catch (const InputError& error) {
+        fail<InputError>(name, ": ", error.what());
+      }
       if (bytes != entry.size - array.header.data_begin)
         fail<InputError>(name, ": shape ", shape_text(array.header.shape), " does not fit its ", entry.size,
                          " bytes");

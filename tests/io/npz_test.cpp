@@ -99,17 +99,18 @@ TEST(Npz, BrokenArraysAreOneLine) {
     return "read";
   };
   const std::string four = raw<float>({1});
-  EXPECT_EQ(refusal("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", four),
-            "a.npz: entry x.npy: shape [2] does not fit its " + std::to_string(10 + 56 + 4) + " bytes");
-  for (const char* dict :
+  const std::string dict = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
+  EXPECT_EQ(refusal(dict, four), "a.npz: entry x.npy: shape [2] does not fit its " +
+                                     std::to_string(npy(dict, four).size()) + " bytes");
+  for (const char* broken :
        {"{'descr': '<f4', 'fortran_order': False, }", "{'descr': '<f4', 'descr': '<f4', 'shape': (1,), }",
         "{'descr': '<f4', 'fortran_order': 0, 'shape': (1,), }", "{'descr': '<f4', 'shape': (-1,)", "{", "",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'x': 1}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999999999,), }"})
-    EXPECT_EQ(refusal(dict, four), "a.npz: entry x.npy: broken header of a .npy array") << dict;
+    EXPECT_EQ(refusal(broken, four), "a.npz: entry x.npy: broken header of a .npy array") << broken;
   const std::string huge =
       refusal("{'descr': '<f4', 'fortran_order': False, 'shape': (999999999999, 999999999999), }", four);
-  EXPECT_TRUE(huge.starts_with("a.npz") || huge.find("elements") != std::string::npos) << huge;
+  EXPECT_EQ(huge, "a.npz: entry x.npy: shape [999999999999, 999999999999] is too large");
 }
 
 TEST(Npz, CutAndFlippedAtEveryByte) {
