@@ -220,7 +220,7 @@ def main():
     parser.add_argument("--large-turns", type=int, default=3, help="measurements at batch 4 and of the training step")
     parser.add_argument("--no-compile", dest="compiled", action="store_false", help="leave torch.compile out (it needs g++)")
     parser.add_argument("--cpu", action="store_true", help="processor seconds instead of wall-clock seconds, for a busy machine")
-    parser.add_argument("--passive", action="store_true", help="threads that wait sleep, on both sides: for a busy machine")
+    parser.add_argument("--passive", action="store_true", help="PyTorch's threads that wait sleep: for a busy machine (ours see for themselves)")
     parser.add_argument("--json", help="keep every measurement in this file")
     options = parser.parse_args()
     if options.avx2:

@@ -1,13 +1,11 @@
 #define EIGEN_DONT_PARALLELIZE
 #include "benchmarks/eigen_peer.h"
 
-#include <omp.h>
-
 #include <Eigen/Core>
 #include <algorithm>
 #include <vector>
 
-#include "tensor/registry.h"
+#include "tensor/cpu/parallel.h"
 
 namespace om::peer {
 namespace {
@@ -18,12 +16,13 @@ using Out = Eigen::Map<Matrix>;
 
 constexpr std::int64_t kRows = 256;  // of a tile
 
-/// body(first row, rows) for every tile.
+/// body(first row, rows, member of the team) for every tile.
 template <class Body>
 void for_tiles(std::int64_t rows, Body&& body) {
   const std::int64_t tiles = (rows + kRows - 1) / kRows;
-#pragma omp parallel for schedule(static) num_threads(threads())
-  for (std::int64_t t = 0; t < tiles; ++t) body(t * kRows, std::min(kRows, rows - t * kRows));
+  parallel_for(threads(), tiles, [&](std::int64_t t, int member) {
+    body(t * kRows, std::min(kRows, rows - t * kRows), member);
+  });
 }
 
 /// Row p of `columns`: the nine pixels around pixel p, zeros beyond the edge.
@@ -43,7 +42,7 @@ void gather_window(const float* x, float* row, std::int64_t h, std::int64_t w, s
 }  // namespace
 
 void eigen_matmul(const float* a, const float* b, float* y, std::int64_t m, std::int64_t n, std::int64_t k) {
-  for_tiles(m, [&](std::int64_t first, std::int64_t rows) {
+  for_tiles(m, [&](std::int64_t first, std::int64_t rows, int) {
     Out(y + first * n, rows, n).noalias() = In(a + first * k, rows, k) * In(b, k, n);
   });
 }
@@ -52,8 +51,8 @@ void eigen_conv3x3(const float* x, const float* weight, float* y, std::int64_t h
                    std::int64_t i, std::int64_t o) {
   const std::int64_t k = 9 * i;
   std::vector<float> columns(static_cast<std::size_t>(threads() * kRows * k));
-  for_tiles(h * w, [&](std::int64_t first, std::int64_t rows) {
-    float* own = columns.data() + omp_get_thread_num() * kRows * k;
+  for_tiles(h * w, [&](std::int64_t first, std::int64_t rows, int member) {
+    float* own = columns.data() + member * kRows * k;
     for (std::int64_t p = 0; p < rows; ++p) gather_window(x, own + p * k, h, w, i, first + p);
     Out(y + first * o, rows, o).noalias() = In(own, rows, k) * In(weight, o, k).transpose();
   });

@@ -1,5 +1,5 @@
-// Eigen's GEMM as tensor/cpu would use it: single-threaded on fixed tiles, OpenMP over the tiles. It stands
-// here for comparison alone; tensor/cpu packs and multiplies itself (tensor/cpu/gemm.h).
+// Eigen's GEMM as tensor/cpu would use it: single-threaded on fixed tiles, the team of threads over them. It
+// stands here for comparison alone; tensor/cpu packs and multiplies itself (tensor/cpu/gemm.h).
 #pragma once
 
 #include <cstdint>

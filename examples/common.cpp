@@ -37,7 +37,10 @@ void print_line(std::string_view name, std::string_view message) {
 
 Backend& start(const Common& common) {
   set_threads(static_cast<int>(common.threads));
-  return backend(common.backend);
+  const int wanted = threads();
+  Backend& chosen = backend(common.backend);
+  if (threads() < wanted) note(text("threads: ", threads(), " of ", wanted, "; the system starts no more"));
+  return chosen;
 }
 
 void complain(std::string_view message) { print_line("onemodel: ", message); }

@@ -69,8 +69,9 @@ std::vector<std::string> backend_names() {
 void set_threads(int threads) { thread_count = threads; }
 
 int threads() {
+  static const int available = available_processors();  // a system call, and kernels ask at every turn
   const int wanted = thread_count;
-  return wanted > 0 ? wanted : available_processors();
+  return wanted > 0 ? wanted : available;
 }
 
 }  // namespace om

@@ -9,6 +9,7 @@ set(libraries
   "cuda" "tensor/cuda"
   "cudnn" "tensor/cuda"
   "cublas" "tensor/cuda"
+  "omp\\.h" "nowhere"
   "tensor/cpu/" "tensor/cpu"
   "tensor/cuda/" "tensor/cuda"
   "tensor/reference/" "tensor/reference"

@@ -41,15 +41,14 @@ void conv2d_windows(CachingAllocator& memory, const T* x, const T* w, T* y, cons
   const WindowPanels<T> panels(memory, gemm_size.k(), size.o,
                                [&](std::int64_t k, std::int64_t o) { return w[o * gemm_size.k() + k]; });
   const int workers = gemm_threads(gemm_size.flops());
-#pragma omp parallel for schedule(dynamic) num_threads(workers) if (workers > 1)
-  for (std::int64_t line = 0; line < size.n * size.oh; ++line) {
+  parallel_for(workers, size.n * size.oh, [&](std::int64_t line) {
     const std::int64_t top = line / size.oh * padded.h + line % size.oh * size.conv.stride_h;
     for (std::int64_t p = 0; p < panels.count(); ++p)
       kernels<T>().multiply_windows({padded.data + top * padded.line, size.conv.stride_w * size.i,
                                      padded.line, size.kh, gemm_size.depth, panels[p],
                                      y + line * size.ow * size.o + p * panels.width, size.o, size.ow,
                                      std::min(panels.width, size.o - p * panels.width)});
-  }
+  });
 }
 
 template <class T>

@@ -164,7 +164,7 @@ void weight_grad_few_channels(CachingAllocator& memory, const T* x, const T* g, 
     return Panel<T>{buffer, kernels<T>().columns};
   };
   gemm_few_rows<T>(memory, {m, size.o, size.n * size.oh, size.ow}, WindowColumns<T>{padded, size}, panel_of,
-                   matrix_c(turned.as<T>(), size.o), false);
+                   matrix_c(turned.as<T>(), size.o));
   for (std::int64_t o = 0; o < size.o; ++o)
     for (std::int64_t i = 0; i < m; ++i) w[o * m + i] = turned.as<T>()[i * size.o + o];
 }
@@ -191,7 +191,7 @@ void weight_grad(CachingAllocator& memory, In x_in, In g_in, Out w_out, const Co
       return Panel<T>{buffer, kernels<T>().columns};
     };
     gemm_few_rows<T>(memory, {rows, columns, 1, pixels}, MatrixRows<T>{g + o, 1, size.o}, panel_of,
-                     matrix_c(w + o * columns, columns), false);
+                     matrix_c(w + o * columns, columns));
   }
 }
 

@@ -2,13 +2,9 @@
 #include "tensor/cpu/cpu_backend.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
 #include <fstream>
-#include <thread>
-#include <vector>
 
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/processor.h"
@@ -29,25 +25,6 @@ std::string processor_name() {
     if (line.starts_with("model name") && line.find(": ") != std::string::npos)
       return line.substr(line.find(": ") + 2);
   return "unknown processor";
-}
-
-/// How many threads a team of `wanted` may have, this one included. As many as it needs, and some for others
-/// (an image loader), are started at once to see whether they can be; where not, half of them is taken.
-int startable_threads(int wanted) {
-  if (wanted == 1) return 1;
-  constexpr std::size_t kForOthers = 2;
-  const auto all = static_cast<std::size_t>(wanted) - 1 + kForOthers;
-  std::vector<std::thread> team;
-  team.reserve(all);
-  std::atomic<bool> go = false;
-  try {
-    while (team.size() < all) team.emplace_back([&] { go.wait(false); });
-  } catch (const std::exception&) {  // no thread, or no memory to describe one
-  }
-  go = true;
-  go.notify_all();
-  for (std::thread& thread : team) thread.join();
-  return team.size() == all ? wanted : std::min(wanted, 1 + static_cast<int>(team.size()) / 2);
 }
 
 }  // namespace
@@ -92,11 +69,7 @@ void CpuBackend::copy(void* destination, const void* source, std::size_t bytes) 
 
 std::unique_ptr<Backend> make_cpu_backend() {
   require_processor();
-  // libgomp would end the process where it cannot start a thread: see parallel.h.
-  const int team = startable_threads(threads());
-  std::atomic<int> there = 0;
-#pragma omp parallel num_threads(team)
-  ++there;
+  const int there = cpu::start_team(threads());
   if (there < threads()) set_threads(there);
   return std::make_unique<CpuBackend>();
 }

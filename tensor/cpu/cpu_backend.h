@@ -1,4 +1,4 @@
-// The cpu backend: OpenMP over fixed tiles, our own kernels inside a tile. Tiles depend on shapes
+// The cpu backend: a team of threads over fixed tiles, our own kernels inside a tile. Tiles depend on shapes
 // alone, never on the number of threads, so results repeat to the bit.
 #pragma once
 

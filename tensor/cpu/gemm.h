@@ -12,15 +12,13 @@
 // threads.
 #pragma once
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "tensor/cpu/kernels.h"
+#include "tensor/cpu/parallel.h"
 #include "tensor/cpu/scratch.h"
-#include "tensor/registry.h"
 
 namespace om::cpu {
 
@@ -195,7 +193,7 @@ struct FewRowsTasks {
 /// buffers, which are added in order.
 template <class T, class Rows, class PanelOf, class RowsC>
 void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PanelOf& panel_of,
-                   const RowsC& rows_c, bool add) {
+                   const RowsC& rows_c) {
   const std::int64_t tile_columns = kernels<T>().columns;
   const std::vector<KBlock> blocks = split_k(size.taps, size.depth);
   const std::int64_t panels = (size.n + tile_columns - 1) / tile_columns,
@@ -217,54 +215,47 @@ void gemm_few_rows(CachingAllocator& memory, const GemmSize& size, const Rows& r
   const auto part_row = [&](std::int64_t part, std::int64_t m) {
     return parts.as<T>() + ((part - 1) * size.m + m) * size.n;
   };
-#pragma omp parallel num_threads(workers) if (workers > 1)
-  {
-    char* mine = scratch.as<char>() + omp_get_thread_num() * own_bytes;
+  parallel_for(workers, tasks.groups * tasks.parts, [&](std::int64_t task, int member) {
+    char* mine = scratch.as<char>() + member * own_bytes;
     RowTable<T, Rows> table(mine, size.m);
     T* buffer = reinterpret_cast<T*>(mine + table_bytes);
     T* room = packs ? reinterpret_cast<T*>(mine + table_bytes + panel_bytes) : nullptr;
-#pragma omp for schedule(dynamic)
-    for (std::int64_t task = 0; task < tasks.groups * tasks.parts; ++task) {
-      const std::int64_t part = task / tasks.groups, first = task % tasks.groups * tasks.group;
-      const std::int64_t last = std::min(panels, first + tasks.group);
-      const std::int64_t from = part * block_count / tasks.parts, to = (part + 1) * block_count / tasks.parts;
-      if (part == 0)
-        table.start(rows, rows_c, 0, size.m);
-      else
-        table.start(
-            rows,
-            [&](std::int64_t m, std::int64_t count, T** c) {
-              for (std::int64_t i = 0; i < count; ++i) c[i] = part_row(part, m + i);
-            },
-            0, size.m);
-      for (std::int64_t b = from; b < to; ++b) {
-        const KBlock& block = blocks[static_cast<std::size_t>(b)];
-        table.point(rows, block, room);
-        for (std::int64_t p = first; p < last; ++p) {
-          const std::int64_t column = p * tile_columns, columns = std::min(tile_columns, size.n - column);
-          table.multiply(block, panel_of(block, column, columns, buffer), column, columns,
-                         b > from || (part == 0 && add));
-        }
+    const std::int64_t part = task / tasks.groups, first = task % tasks.groups * tasks.group;
+    const std::int64_t last = std::min(panels, first + tasks.group);
+    const std::int64_t from = part * block_count / tasks.parts, to = (part + 1) * block_count / tasks.parts;
+    if (part == 0)
+      table.start(rows, rows_c, 0, size.m);
+    else
+      table.start(
+          rows,
+          [&](std::int64_t m, std::int64_t count, T** c) {
+            for (std::int64_t i = 0; i < count; ++i) c[i] = part_row(part, m + i);
+          },
+          0, size.m);
+    for (std::int64_t b = from; b < to; ++b) {
+      const KBlock& block = blocks[static_cast<std::size_t>(b)];
+      table.point(rows, block, room);
+      for (std::int64_t p = first; p < last; ++p) {
+        const std::int64_t column = p * tile_columns, columns = std::min(tile_columns, size.n - column);
+        table.multiply(block, panel_of(block, column, columns, buffer), column, columns, b > from);
       }
     }
-    if (tasks.parts > 1) {
-#pragma omp for schedule(static)
-      for (std::int64_t m = 0; m < size.m; ++m) {
-        T* c = nullptr;
-        rows_c(m, 1, &c);
-        for (std::int64_t part = 1; part < tasks.parts; ++part) {
-          const T* more = part_row(part, m);
-          for (std::int64_t j = 0; j < size.n; ++j) c[j] += more[j];
-        }
-      }
+  });
+  if (tasks.parts == 1) return;
+  parallel_pieces(workers, size.m, [&](std::int64_t m) {
+    T* c = nullptr;
+    rows_c(m, 1, &c);
+    for (std::int64_t part = 1; part < tasks.parts; ++part) {
+      const T* more = part_row(part, m);
+      for (std::int64_t j = 0; j < size.n; ++j) c[j] += more[j];
     }
-  }
+  });
 }
 
 /// Many rows: B is packed for all (in slices of kSharedBytes), then one task per block of rows.
 template <class T, class Rows, class PackB, class RowsC>
 void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PackB& pack_b,
-                    const RowsC& rows_c, bool add) {
+                    const RowsC& rows_c) {
   const std::int64_t tile_columns = kernels<T>().columns, tile_rows = kernels<T>().rows;
   const int workers = gemm_threads(size.flops());
   const std::vector<KBlock> blocks = split_k(size.taps, size.depth);
@@ -296,45 +287,40 @@ void gemm_many_rows(CachingAllocator& memory, const GemmSize& size, const Rows& 
       length += blocks[to].length();
     }
     const std::int64_t pieces = static_cast<std::int64_t>(to - from) * panels;
-#pragma omp parallel num_threads(workers) if (workers > 1)
-    {
-#pragma omp for schedule(static)
-      for (std::int64_t piece = 0; piece < pieces; ++piece) {
-        const std::int64_t b = piece / panels, column = piece % panels * tile_columns;
-        const KBlock& block = blocks[from + static_cast<std::size_t>(b)];
-        T* panel = packed + start[static_cast<std::size_t>(b)] + column * block.length();
-        for (std::int64_t t = 0; t < block.taps; ++t)
-          pack_b(block.tap + t, block.first, block.count, column, std::min(tile_columns, size.n - column),
-                 panel + t * block.count * tile_columns);
-      }
-      char* mine = tables.as<char>() + omp_get_thread_num() * own_bytes;
+    parallel_pieces(workers, pieces, [&](std::int64_t piece) {
+      const std::int64_t b = piece / panels, column = piece % panels * tile_columns;
+      const KBlock& block = blocks[from + static_cast<std::size_t>(b)];
+      T* panel = packed + start[static_cast<std::size_t>(b)] + column * block.length();
+      for (std::int64_t t = 0; t < block.taps; ++t)
+        pack_b(block.tap + t, block.first, block.count, column, std::min(tile_columns, size.n - column),
+               panel + t * block.count * tile_columns);
+    });
+    parallel_for(workers, tasks, [&](std::int64_t task, int member) {
+      char* mine = tables.as<char>() + member * own_bytes;
       RowTable<T, Rows> table(mine, step);
       T* room = packs ? reinterpret_cast<T*>(mine + table_bytes) : nullptr;
-#pragma omp for schedule(dynamic)
-      for (std::int64_t task = 0; task < tasks; ++task) {
-        table.start(rows, rows_c, task * step, std::min(step, size.m - task * step));
-        for (std::size_t b = from; b < to; ++b) {
-          const KBlock& block = blocks[b];
-          table.point(rows, block, room);
-          table.multiply_all(block, packed + start[b - from], size.n, add || b > 0);
-        }
+      table.start(rows, rows_c, task * step, std::min(step, size.m - task * step));
+      for (std::size_t b = from; b < to; ++b) {
+        const KBlock& block = blocks[b];
+        table.point(rows, block, room);
+        table.multiply_all(block, packed + start[b - from], size.n, b > 0);
       }
-    }
+    });
     from = to;
   }
 }
 
-/// C = A B (or C += A B: add).
+/// C = A B.
 ///   rows.start(m, count, states) makes a Rows::Row each, rows.at(row, tap) -> pointer to `depth` numbers,
 ///   rows.step() apart; rows.clash(panels) see packs_rows; pack_b(tap, first, count, column, columns, panel)
 ///   fills panel [count, tile_columns] from B's rows (tap, first..) and columns; rows_c(m, count, c) sets
 ///   pointers to rows of C, n contiguous numbers each.
 template <class T, class Rows, class PackB, class RowsC>
 void gemm(CachingAllocator& memory, const GemmSize& size, const Rows& rows, const PackB& pack_b,
-          const RowsC& rows_c, bool add = false) {
+          const RowsC& rows_c) {
   if (size.m == 0 || size.n == 0) return;
   if (size.k() == 0) {
-    for (std::int64_t m = 0; m < size.m && !add; ++m) {
+    for (std::int64_t m = 0; m < size.m; ++m) {
       T* c = nullptr;
       rows_c(m, 1, &c);
       std::fill_n(c, size.n, T(0));
@@ -343,13 +329,13 @@ void gemm(CachingAllocator& memory, const GemmSize& size, const Rows& rows, cons
   }
   const std::int64_t columns = kernels<T>().columns;
   if (size.m > kFewRows || (size.n < 4 * columns && size.m > 4 * kernels<T>().rows))
-    return gemm_many_rows<T>(memory, size, rows, pack_b, rows_c, add);
+    return gemm_many_rows<T>(memory, size, rows, pack_b, rows_c);
   const auto packed = [&](const KBlock& block, std::int64_t column, std::int64_t width, T* buffer) {
     for (std::int64_t t = 0; t < block.taps; ++t)
       pack_b(block.tap + t, block.first, block.count, column, width, buffer + t * block.count * columns);
     return Panel<T>{buffer, columns};
   };
-  gemm_few_rows<T>(memory, size, rows, packed, rows_c, add);
+  gemm_few_rows<T>(memory, size, rows, packed, rows_c);
 }
 
 /// C[m, j] = <row m, weights + j k> for at most 4 columns and rows with step 1: no panel would be full, so
@@ -361,9 +347,8 @@ void gemm_dots(const GemmSize& size, const Rows& rows, const T* weights, std::in
   const T* weight_rows[4] = {};
   for (std::int64_t j = 0; j < size.n; ++j) weight_rows[j] = weights + j * weight_step;
   constexpr std::int64_t kRows = 32, kTaps = 32;  // rows started, pointers held at a time
-#pragma omp parallel for schedule(static) num_threads(workers) if (workers > 1)
-  for (std::int64_t first = 0; first < size.m; first += kRows) {
-    const std::int64_t used = std::min(kRows, size.m - first);
+  parallel_pieces(workers, (size.m + kRows - 1) / kRows, [&](std::int64_t piece) {
+    const std::int64_t first = piece * kRows, used = std::min(kRows, size.m - first);
     typename Rows::Row states[kRows] = {};
     rows.start(first, used, states);
     std::fill(states + used, states + kRows, states[used - 1]);
@@ -381,7 +366,7 @@ void gemm_dots(const GemmSize& size, const Rows& rows, const T* weights, std::in
       for (std::int64_t i = 0; i < std::min<std::int64_t>(4, used - m); ++i)
         for (std::int64_t j = 0; j < size.n; ++j) store(first + m + i, j, sums[i][j]);
     }
-  }
+  });
 }
 
 /// Rows of a dense matrix; of a transposed one where k_step is not 1.

@@ -13,12 +13,13 @@ namespace {
 template <class T>
 void transpose(const T* a, std::int64_t rows, std::int64_t columns, T* out, int workers) {
   constexpr std::int64_t kBlock = 16;
-#pragma omp parallel for schedule(static) num_threads(workers) if (workers > 1)
-  for (std::int64_t j0 = 0; j0 < columns; j0 += kBlock)
+  parallel_pieces(workers, (columns + kBlock - 1) / kBlock, [&](std::int64_t block) {
+    const std::int64_t j0 = block * kBlock;
     for (std::int64_t i0 = 0; i0 < rows; i0 += kBlock)
       for (std::int64_t j = j0; j < std::min(columns, j0 + kBlock); ++j)
         for (std::int64_t i = i0; i < std::min(rows, i0 + kBlock); ++i)
           out[j * rows + i] = a[i * columns + j];
+  });
 }
 
 /// y [M, N] = a [M, K] b [K, N] for M <= 4, reading b in order, 64 columns at a time.
@@ -27,8 +28,7 @@ void few_times_matrix(const T* a, const T* b, T* y, std::int64_t m, std::int64_t
                       int workers) {
   constexpr std::int64_t kWidth = 256 / static_cast<std::int64_t>(sizeof(T));
   const std::int64_t blocks = (n + kWidth - 1) / kWidth;
-#pragma omp parallel for schedule(static) num_threads(workers) if (workers > 1)
-  for (std::int64_t block = 0; block < blocks; ++block) {
+  parallel_pieces(workers, blocks, [&](std::int64_t block) {
     const std::int64_t first = block * kWidth, width = std::min(kWidth, n - first);
     T sum[4][kWidth] = {};
     for (std::int64_t l = 0; l < k; ++l) {
@@ -44,7 +44,7 @@ void few_times_matrix(const T* a, const T* b, T* y, std::int64_t m, std::int64_t
     }
     for (std::int64_t i = 0; i < m; ++i)
       std::memcpy(y + i * n + first, sum[i], sizeof(T) * static_cast<std::size_t>(width));
-  }
+  });
 }
 
 struct Product {

@@ -1,43 +1,36 @@
-// The one way that tensor/cpu runs on several threads: independent tiles, handed to om::threads() OpenMP
-// threads. A tile is cut by shapes alone and computed by one thread, so results do not depend on how many
-// threads there are.
-//
-// libgomp ends the process where it cannot start a thread, or gets no memory for its own few kilobytes: exit
-// code 1 and one line of its own, "libgomp: ...", which nothing can catch. So the whole team is started with
-// the backend (cpu_backend.cpp), and a region runs on one thread or on all: from a smaller team libgomp would
-// dismiss the others, and start them again at the next region.
+// The one way that tensor/cpu runs on several threads: independent tiles, handed to a team of om::threads()
+// (team.h). A tile is cut by shapes alone and computed by one thread, so results do not depend on how many
+// threads there are. Regions inside regions run on the thread that meets them; the first exception of a body
+// is thrown again where the region was called.
 #pragma once
-
-#include <omp.h>
 
 #include <algorithm>
 #include <cstdint>
-#include <exception>
+#include <type_traits>
 
+#include "tensor/cpu/team.h"
 #include "tensor/registry.h"
 
 namespace om {
 
-/// Calls body(i) for every i in [0, count), in any order. Serial inside another parallel_for. The first
-/// exception of a body is thrown again here.
+/// Calls body(i) or body(i, member) for every i in [0, count), in any order, on up to `threads` threads,
+/// whose members count from 0: each may have memory of its own.
+template <class Body>
+void parallel_for(int threads, std::int64_t count, Body&& body) {
+  using Plain = std::remove_reference_t<Body>;
+  const auto run = [](void* given, std::int64_t i, int member) {
+    Plain& plain = *static_cast<Plain*>(given);
+    if constexpr (std::is_invocable_v<Plain&, std::int64_t, int>)
+      plain(i, member);
+    else
+      plain(i), static_cast<void>(member);
+  };
+  cpu::run_on_team({count, threads, run, const_cast<void*>(static_cast<const void*>(&body))});
+}
+
 template <class Body>
 void parallel_for(std::int64_t count, Body&& body) {
-  const int team = count > 1 && !omp_in_parallel() ? threads() : 1;
-  if (team <= 1) {
-    for (std::int64_t i = 0; i < count; ++i) body(i);
-    return;
-  }
-  std::exception_ptr error;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(team)
-  for (std::int64_t i = 0; i < count; ++i) {
-    try {
-      body(i);
-    } catch (...) {
-#pragma omp critical(onemodel_parallel_for)
-      if (!error) error = std::current_exception();
-    }
-  }
-  if (error) std::rethrow_exception(error);
+  parallel_for(count > 1 ? threads() : 1, count, body);
 }
 
 /// Cuts [0, count) into tiles of `tile` elements (the last may be shorter) and calls body(begin, end) for
@@ -46,6 +39,17 @@ template <class Body>
 void parallel_tiles(std::int64_t count, std::int64_t tile, Body&& body) {
   parallel_for((count + tile - 1) / tile,
                [&](std::int64_t i) { body(i * tile, std::min(count, (i + 1) * tile)); });
+}
+
+/// body(i) for every i in [0, count), handed out in some pieces for each thread: for many short bodies, none
+/// of which meets what another one made, so that the cut may depend on the number of threads.
+template <class Body>
+void parallel_pieces(int threads, std::int64_t count, Body&& body) {
+  constexpr std::int64_t kPieces = 8;
+  const std::int64_t tile = std::max<std::int64_t>(1, count / (kPieces * threads));
+  parallel_for(threads, (count + tile - 1) / tile, [&](std::int64_t piece) {
+    for (std::int64_t i = piece * tile; i < std::min(count, (piece + 1) * tile); ++i) body(i);
+  });
 }
 
 }  // namespace om

@@ -111,101 +111,172 @@ void multiply_block(const Problem& p, const WinogradTaps& result, Range range, c
   products.run();
 }
 
+/// How a problem is cut: sizes of its buffers, and what a task does.
+struct Plan {
+  explicit Plan(const Problem& p)
+      : planes(p.planes()),
+        panels((p.out() + columns - 1) / columns),
+        results(static_cast<std::int64_t>(p.results.size())),
+        own_weights(p.pieces.count() <= kFewPieces && results * panels >= 8 * at_least_one(kOwnChunk)),
+        chunk(at_least_one(own_weights ? kOwnChunk : kChunk)),
+        chunks((panels + chunk - 1) / chunk),
+        block(own_weights ? p.pieces.count() : std::min(kMostBlock, kBlockRows / planes)),
+        workers(winograd_threads(GemmSize{p.pieces.count(), results * p.out(), planes, p.depth()}.flops())),
+        v_step(p.depth() + kPad),
+        slice(slice_of(p.pieces.count())),
+        groups(std::clamp<std::int64_t>(32 / (results * chunks), 1, (slice + block - 1) / block)),
+        v_plane(slice * v_step + kPad),
+        u_depth(own_weights ? std::min(kSum, p.depth()) : p.depth()),
+        u_panels(own_weights ? chunk : results * panels),
+        u_plane(u_panels * u_depth * columns + kPad),
+        m_step(chunk * columns + kPad),
+        m_plane(block * m_step + kPad) {}
+
+  static std::int64_t at_least_one(std::int64_t channels) {
+    return std::max<std::int64_t>(1, channels / kernels<float>().columns);
+  }
+  /// As many blocks for each thread, where that many fit. Slices do not change any sum, so they may depend on
+  /// the number of threads.
+  std::int64_t slice_of(std::int64_t pieces) const {
+    const std::int64_t fit = kSliceBytes / (planes * static_cast<std::int64_t>(sizeof(float)) * v_step),
+                       team = block * workers;
+    const std::int64_t unit = fit >= team ? team : block, most = std::max(unit, fit / unit * unit);
+    const std::int64_t slices = (pieces + most - 1) / most;
+    return std::min(pieces, round_up((pieces + slices - 1) / slices, unit));
+  }
+
+  std::int64_t tasks() const { return results * chunks * groups; }
+  static std::int64_t packed_size() { return 9 * kWeightRows * kernels<float>().columns; }
+  std::int64_t m_size() const { return planes * m_plane; }
+  std::int64_t u_size() const { return planes * u_plane; }
+  /// What a thread needs for itself: packed weights, products and perhaps its transformed weights.
+  std::int64_t own_size() const { return packed_size() + m_size() + (own_weights ? u_size() : 0); }
+
+  const std::int64_t columns = kernels<float>().columns;
+  std::int64_t planes, panels, results;
+  bool own_weights;            ///< each task transforms its own
+  std::int64_t chunk, chunks;  ///< panels of a task, tasks for all of a result
+  std::int64_t block;          ///< pieces whose products are formed together
+  int workers;
+  std::int64_t v_step, slice;  ///< pieces transformed together
+  std::int64_t groups;         ///< tasks of a chunk, to which the blocks of a slice are dealt
+  std::int64_t v_plane, u_depth, u_panels, u_plane, m_step, m_plane;
+};
+
+/// One convolution: transform_weights (once, for many pieces), then slice by slice transform_piece and
+/// run_task.
 template <class Pack>
-void convolve(CachingAllocator& memory, const Problem& p, const Pack& pack) {
-  const Pieces& pieces = p.pieces;
-  if (pieces.count() == 0) return;
-  const std::int64_t planes = p.planes();
-  const std::int64_t columns = kernels<float>().columns, panels = (p.out() + columns - 1) / columns;
-  const auto results = static_cast<std::int64_t>(p.results.size());
-  const std::int64_t own_chunk = std::max<std::int64_t>(1, kOwnChunk / columns);  // in panels
-  const bool own_weights = pieces.count() <= kFewPieces && results * panels >= 8 * own_chunk;
-  const std::int64_t chunk = own_weights ? own_chunk : std::max<std::int64_t>(1, kChunk / columns);
-  const std::int64_t chunks = (panels + chunk - 1) / chunk;
+class Convolution {
+ public:
+  Convolution(CachingAllocator& memory, const Problem& problem, const Pack& pack)
+      : p_(problem),
+        pack_(pack),
+        plan_(problem),
+        v_memory_(memory, bytes(plan_.planes * plan_.v_plane)),
+        u_memory_(memory, plan_.own_weights ? 0 : bytes(plan_.u_size())),
+        own_memory_(memory, bytes(plan_.own_size() * plan_.workers)),
+        zeros_(static_cast<std::size_t>(problem.in())),
+        v_(v_memory_.as<float>()) {}
 
-  const std::int64_t v_step = p.depth() + kPad;
-  const int workers =
-      winograd_threads(GemmSize{pieces.count(), results * p.out(), planes, p.depth()}.flops());
-  const std::int64_t block = own_weights ? pieces.count() : std::min(kMostBlock, kBlockRows / planes);
-  // As many blocks for each thread, where that many fit. Slices do not change any sum, so they may depend on
-  // the number of threads.
-  const std::int64_t fit = kSliceBytes / (planes * static_cast<std::int64_t>(sizeof(float)) * v_step),
-                     team = block * workers;
-  const std::int64_t unit = fit >= team ? team : block, most = std::max(unit, fit / unit * unit);
-  const std::int64_t slices = (pieces.count() + most - 1) / most;
-  const std::int64_t slice = std::min(pieces.count(), round_up((pieces.count() + slices - 1) / slices, unit));
-  const std::int64_t v_plane = slice * v_step + kPad;
-  const std::int64_t u_panels = own_weights ? chunk : results * panels,
-                     u_depth = own_weights ? std::min(kSum, p.depth()) : p.depth();
-  const std::int64_t u_plane = u_panels * u_depth * columns + kPad;
-  const std::int64_t m_step = chunk * columns + kPad, m_plane = block * m_step + kPad;
-  const std::int64_t blocks = (slice + block - 1) / block;
-  // Blocks of pieces are dealt to `groups` tasks a chunk.
-  const std::int64_t groups = std::clamp<std::int64_t>(32 / (results * chunks), 1, blocks);
-
-  const std::int64_t packed_size = 9 * kWeightRows * columns;
-  const std::int64_t u_size = planes * u_plane, m_size = planes * m_plane;
-  const std::int64_t own_size = packed_size + m_size + (own_weights ? u_size : 0);
-  Scratch v_memory(memory, sizeof(float) * static_cast<std::size_t>(planes * v_plane));
-  Scratch u_memory(memory, own_weights ? 0 : sizeof(float) * static_cast<std::size_t>(u_size));
-  Scratch own_memory(memory, sizeof(float) * static_cast<std::size_t>(own_size * workers));
-  float* v = v_memory.as<float>();
-  const std::vector<float> zeros(static_cast<std::size_t>(p.in()));
-
-#pragma omp parallel num_threads(workers) if (workers > 1)
-  {
-    float* packed = own_memory.as<float>() + omp_get_thread_num() * own_size;
-    float* m = packed + packed_size;
-    float* u = own_weights ? m + m_size : u_memory.as<float>();
-    if (!own_weights) {
-#pragma omp for schedule(dynamic) nowait
-      for (std::int64_t panel = 0; panel < u_panels; ++panel)
-        transform_panel(p, panel / panels, panel % panels * columns, {0, u_depth}, pack, packed,
-                        u + panel * u_depth * columns, u_plane);
-    }
-    for (std::int64_t from = 0; from < pieces.count(); from += slice) {
-      const std::int64_t here = std::min(slice, pieces.count() - from);
-#pragma omp for schedule(static)
-      for (std::int64_t t = 0; t < here; ++t) {
-        const float* pixels[kMostPlanes];
-        float* to = v + t * v_step;
-        for (const auto& image : p.images) {
-          const WinogradScheme& scheme = *image.taps.scheme;
-          image.point(pieces[from + t], scheme.in_h, scheme.in_w, zeros.data(), pixels);
-          scheme.transform_image(pixels, p.in(), to, v_plane);
-          to += p.in();
-        }
-      }
-#pragma omp for schedule(dynamic)
-      for (std::int64_t task = 0; task < results * chunks * groups; ++task) {
-        const std::int64_t part = task / groups / chunks, panel = task / groups % chunks * chunk;
-        const std::int64_t panels_here = std::min(chunk, panels - panel), channel = panel * columns;
-        WinogradPart<float> result = p.results[static_cast<std::size_t>(part)];
-        result.pixels.data += channel;
-        const WinogradScheme& scheme = *result.taps.scheme;
-        for (std::int64_t start = task % groups * block; start < here; start += groups * block) {
-          const std::int64_t count = std::min(block, here - start);
-          for (std::int64_t k = 0; k < p.depth(); k += kSum) {
-            const Range range{k, std::min(p.depth(), k + kSum)};
-            if (own_weights) {
-              for (std::int64_t i = 0; i < panels_here; ++i)
-                transform_panel(p, part, channel + i * columns, range, pack, packed,
-                                u + i * u_depth * columns, u_plane);
-            }
-            const float* weights = own_weights ? u : u + (part * panels + panel) * u_depth * columns;
-            multiply_block(p, result.taps, range, v + start * v_step, v_plane, count,
-                           {weights, u_plane, u_depth, own_weights ? k : 0}, panels_here, m, m_plane, m_step);
-          }
-          const std::int64_t channels = std::min(panels_here * columns, p.out() - channel);
-          for (std::int64_t t = 0; t < count; ++t) {
-            float* pixels[kMostPlanes];
-            result.point(pieces[from + start + t], scheme.out_h, scheme.out_w, nullptr, pixels);
-            scheme.finish_pixels(m + t * m_step, m_plane, channels, pixels, p.add);
-          }
-        }
-      }
+  void run() {
+    const std::int64_t pieces = p_.pieces.count();
+    if (!plan_.own_weights)
+      parallel_for(plan_.workers, plan_.u_panels,
+                   [&](std::int64_t panel, int member) { transform_weights(panel, own(member).packed); });
+    for (std::int64_t from = 0; from < pieces; from += plan_.slice) {
+      const std::int64_t here = std::min(plan_.slice, pieces - from);
+      parallel_pieces(plan_.workers, here, [&](std::int64_t t) { transform_piece(from, t); });
+      parallel_for(plan_.workers, plan_.tasks(),
+                   [&](std::int64_t task, int member) { run_task(task, from, here, own(member)); });
     }
   }
+
+ private:
+  static std::size_t bytes(std::int64_t numbers) { return sizeof(float) * static_cast<std::size_t>(numbers); }
+
+  /// A thread's own memory.
+  struct Own {
+    float *packed, *m, *u;
+  };
+  Own own(int member) const {
+    float* packed = own_memory_.as<float>() + member * plan_.own_size();
+    float* m = packed + Plan::packed_size();
+    return {packed, m, plan_.own_weights ? m + plan_.m_size() : nullptr};
+  }
+
+  void transform_weights(std::int64_t panel, float* packed) const {
+    transform_panel(p_, panel / plan_.panels, panel % plan_.panels * plan_.columns, {0, plan_.u_depth}, pack_,
+                    packed, u_memory_.as<float>() + panel * plan_.u_depth * plan_.columns, plan_.u_plane);
+  }
+
+  void transform_piece(std::int64_t from, std::int64_t t) const {
+    const float* pixels[kMostPlanes];
+    float* to = v_ + t * plan_.v_step;
+    for (const auto& image : p_.images) {
+      const WinogradScheme& scheme = *image.taps.scheme;
+      image.point(p_.pieces[from + t], scheme.in_h, scheme.in_w, zeros_.data(), pixels);
+      scheme.transform_image(pixels, p_.in(), to, plan_.v_plane);
+      to += p_.in();
+    }
+  }
+
+  /// Some panels of a result for every groups-th block of the slice.
+  void run_task(std::int64_t task, std::int64_t from, std::int64_t here, const Own& own) const {
+    const std::int64_t part = task / plan_.groups / plan_.chunks;
+    const std::int64_t panel = task / plan_.groups % plan_.chunks * plan_.chunk;
+    const std::int64_t step = plan_.groups * plan_.block;
+    for (std::int64_t start = task % plan_.groups * plan_.block; start < here; start += step) {
+      const std::int64_t count = std::min(plan_.block, here - start);
+      multiply(part, panel, start, count, own);
+      finish(part, panel, from + start, count, own.m);
+    }
+  }
+
+  void multiply(std::int64_t part, std::int64_t panel, std::int64_t start, std::int64_t count,
+                const Own& own) const {
+    const std::int64_t panels = std::min(plan_.chunk, plan_.panels - panel), columns = plan_.columns;
+    for (std::int64_t k = 0; k < p_.depth(); k += kSum) {
+      const Range range{k, std::min(p_.depth(), k + kSum)};
+      const float* u = own.u;
+      if (plan_.own_weights) {
+        for (std::int64_t i = 0; i < panels; ++i)
+          transform_panel(p_, part, (panel + i) * columns, range, pack_, own.packed,
+                          own.u + i * plan_.u_depth * columns, plan_.u_plane);
+      } else {
+        u = u_memory_.as<float>() + (part * plan_.panels + panel) * plan_.u_depth * columns;
+      }
+      multiply_block(p_, p_.results[static_cast<std::size_t>(part)].taps, range, v_ + start * plan_.v_step,
+                     plan_.v_plane, count, {u, plan_.u_plane, plan_.u_depth, plan_.own_weights ? k : 0},
+                     panels, own.m, plan_.m_plane, plan_.m_step);
+    }
+  }
+
+  /// Products to pixels.
+  void finish(std::int64_t part, std::int64_t panel, std::int64_t first, std::int64_t count,
+              const float* m) const {
+    WinogradPart<float> result = p_.results[static_cast<std::size_t>(part)];
+    const WinogradScheme& scheme = *result.taps.scheme;
+    const std::int64_t channel = panel * plan_.columns;
+    const std::int64_t channels = std::min(plan_.chunk * plan_.columns, p_.out() - channel);
+    result.pixels.data += channel;
+    for (std::int64_t t = 0; t < count; ++t) {
+      float* pixels[kMostPlanes];
+      result.point(p_.pieces[first + t], scheme.out_h, scheme.out_w, nullptr, pixels);
+      scheme.finish_pixels(m + t * plan_.m_step, plan_.m_plane, channels, pixels, p_.add);
+    }
+  }
+
+  const Problem& p_;
+  const Pack& pack_;
+  const Plan plan_;
+  Scratch v_memory_, u_memory_, own_memory_;
+  const std::vector<float> zeros_;
+  float* v_;
+};
+
+template <class Pack>
+void convolve(CachingAllocator& memory, const Problem& p, const Pack& pack) {
+  if (p.pieces.count() > 0) Convolution<Pack>(memory, p, pack).run();
 }
 
 WinogradTaps three_taps() { return {&winograd_kernels().three, 0, 0}; }

@@ -90,42 +90,36 @@ void winograd_weight_grad(CachingAllocator& memory, const float* x, const float*
   vg.data = vx.data + vx.size;
   const std::vector<float> zeros(static_cast<std::size_t>(std::max(size.i, size.o) + columns));
 
-#pragma omp parallel num_threads(workers) if (workers > 1)
-  {
-    float* m = own_memory.as<float>() + omp_get_thread_num() * m_size;
-    for (std::int64_t from = 0; from < pieces.count(); from += slice) {
-      const std::int64_t here = std::min(slice, pieces.count() - from);
-#pragma omp for schedule(static)
-      for (std::int64_t t = 0; t < here; ++t) {
-        const Pieces::Piece piece = pieces[from + t];
-        const float* pixels[kMostPlanes];
-        gradient.point(piece.image, piece.top, piece.left, whole.out_h, whole.out_w, zeros.data(), pixels);
-        vg.fill(whole.transform_gradient, size.o, 0, t, whole.out_h * whole.out_w, pixels);
-        for (std::int64_t q = 0; q < parts_count; ++q) {
-          const auto& part = parts[static_cast<std::size_t>(q)];
-          const WinogradScheme& scheme = *part.taps.scheme;
-          part.point(piece, scheme.in_h, scheme.in_w, zeros.data(), pixels);
-          vx.fill(scheme.transform_image, size.i, q * panels, t, scheme.in_h * scheme.in_w, pixels);
-        }
+  for (std::int64_t from = 0; from < pieces.count(); from += slice) {
+    const std::int64_t here = std::min(slice, pieces.count() - from);
+    parallel_pieces(workers, here, [&](std::int64_t t) {
+      const Pieces::Piece piece = pieces[from + t];
+      const float* pixels[kMostPlanes];
+      gradient.point(piece.image, piece.top, piece.left, whole.out_h, whole.out_w, zeros.data(), pixels);
+      vg.fill(whole.transform_gradient, size.o, 0, t, whole.out_h * whole.out_w, pixels);
+      for (std::int64_t q = 0; q < parts_count; ++q) {
+        const auto& part = parts[static_cast<std::size_t>(q)];
+        const WinogradScheme& scheme = *part.taps.scheme;
+        part.point(piece, scheme.in_h, scheme.in_w, zeros.data(), pixels);
+        vx.fill(scheme.transform_image, size.i, q * panels, t, scheme.in_h * scheme.in_w, pixels);
       }
-#pragma omp for schedule(dynamic)
-      for (std::int64_t task = 0; task < out_blocks * in_chunks * parts_count; ++task) {
-        const std::int64_t out = task % out_blocks * kBlock, in = task / out_blocks % in_chunks * kChunk,
-                           part = task / out_blocks / in_chunks;
-        const std::int64_t outs = std::min(kBlock, size.o - out), ins = std::min(kChunk, size.i - in);
-        const WinogradTaps& taps = parts[static_cast<std::size_t>(part)].taps;
-        const WinogradScheme& scheme = *taps.scheme;
-        multiply_block(scheme, here, vg, out, outs, vx, part * panels + in / columns, ins, m, m_plane,
-                       m_step);
-        for (std::int64_t o = 0; o < outs; ++o) {
-          float* weights[9];
-          for (int r = 0; r < scheme.taps_h; ++r)
-            for (int s = 0; s < scheme.taps_w; ++s)
-              weights[scheme.taps_w * r + s] = w + ((out + o) * 9 + taps.number(r, s)) * size.i + in;
-          scheme.finish_weights(m + o * m_step, m_plane, ins, weights, from > 0);
-        }
+    });
+    parallel_for(workers, out_blocks * in_chunks * parts_count, [&](std::int64_t task, int member) {
+      const std::int64_t out = task % out_blocks * kBlock, in = task / out_blocks % in_chunks * kChunk,
+                         part = task / out_blocks / in_chunks;
+      const std::int64_t outs = std::min(kBlock, size.o - out), ins = std::min(kChunk, size.i - in);
+      const WinogradTaps& taps = parts[static_cast<std::size_t>(part)].taps;
+      const WinogradScheme& scheme = *taps.scheme;
+      float* m = own_memory.as<float>() + member * m_size;
+      multiply_block(scheme, here, vg, out, outs, vx, part * panels + in / columns, ins, m, m_plane, m_step);
+      for (std::int64_t o = 0; o < outs; ++o) {
+        float* weights[9];
+        for (int r = 0; r < scheme.taps_h; ++r)
+          for (int s = 0; s < scheme.taps_w; ++s)
+            weights[scheme.taps_w * r + s] = w + ((out + o) * 9 + taps.number(r, s)) * size.i + in;
+        scheme.finish_weights(m + o * m_step, m_plane, ins, weights, from > 0);
       }
-    }
+    });
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <link.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -10,7 +9,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 // glibc's own, under the names it keeps for this.
 extern "C" {
@@ -25,24 +23,10 @@ namespace {
 std::atomic<bool> armed{false}, aligned_alone{false};
 std::atomic<std::int64_t> counted{0}, fail_at{0}, most_threads{-1}, running_threads{0};
 std::atomic<int> mode{kFailOnce};
-std::uintptr_t gomp_begin = 0, gomp_end = 0;
 
-int find_gomp(dl_phdr_info* library, std::size_t, void*) {
-  if (std::strstr(library->dlpi_name, "libgomp") == nullptr) return 0;
-  for (int i = 0; i < library->dlpi_phnum; ++i) {
-    const auto& part = library->dlpi_phdr[i];
-    if (part.p_type != PT_LOAD || (part.p_flags & PF_X) == 0) continue;
-    gomp_begin = library->dlpi_addr + part.p_vaddr;
-    gomp_end = gomp_begin + part.p_memsz;
-  }
-  return 1;
-}
-
-/// Whether this request is to be refused; `caller` is where the request came from.
-bool refused(bool aligned, void* caller) {
+/// Whether this request is to be refused.
+bool refused(bool aligned) {
   if (!armed.load(std::memory_order_relaxed) || (aligned_alone && !aligned)) return false;
-  const auto from = reinterpret_cast<std::uintptr_t>(caller);
-  if (from >= gomp_begin && from < gomp_end) return false;
   const std::int64_t n = ++counted;
   if (fail_at < 1 || (mode == kFailOnce ? n != fail_at : n < fail_at)) return false;
   errno = ENOMEM;
@@ -61,7 +45,6 @@ void arm_by_environment() {
 }
 
 __attribute__((constructor)) void start() {
-  dl_iterate_phdr(find_gomp, nullptr);
   if (std::getenv("ONEMODEL_MOST_THREADS") != nullptr) limit_threads(number("ONEMODEL_MOST_THREADS"));
 #ifndef ONEMODEL_ARM_AT_MAIN
   arm_by_environment();
@@ -131,20 +114,18 @@ std::int64_t failing_malloc_disarm() {
 
 void limit_threads(std::int64_t most) { most_threads = most; }
 
-void* malloc(std::size_t size) noexcept {
-  return refused(false, __builtin_return_address(0)) ? nullptr : __libc_malloc(size);
-}
+void* malloc(std::size_t size) noexcept { return refused(false) ? nullptr : __libc_malloc(size); }
 
 void* calloc(std::size_t count, std::size_t size) noexcept {
-  return refused(false, __builtin_return_address(0)) ? nullptr : __libc_calloc(count, size);
+  return refused(false) ? nullptr : __libc_calloc(count, size);
 }
 
 void* realloc(void* old, std::size_t size) noexcept {
-  return refused(false, __builtin_return_address(0)) ? nullptr : __libc_realloc(old, size);
+  return refused(false) ? nullptr : __libc_realloc(old, size);
 }
 
 int posix_memalign(void** out, std::size_t alignment, std::size_t size) noexcept {
-  if (refused(true, __builtin_return_address(0))) return ENOMEM;
+  if (refused(true)) return ENOMEM;
   void* block = __libc_memalign(alignment, size);
   if (block == nullptr) return ENOMEM;
   *out = block;
@@ -152,7 +133,7 @@ int posix_memalign(void** out, std::size_t alignment, std::size_t size) noexcept
 }
 
 void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  return refused(true, __builtin_return_address(0)) ? nullptr : __libc_memalign(alignment, size);
+  return refused(true) ? nullptr : __libc_memalign(alignment, size);
 }
 
 int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*body)(void*),

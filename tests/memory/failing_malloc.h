@@ -3,9 +3,8 @@
 // it. A test that links it arms it by hand; another program gets it through LD_PRELOAD and is armed by its
 // environment.
 //
-// libgomp's own requests always pass: it answers a refusal by ending the process (see tensor/cpu/parallel.h).
-// So do those before main in a program with CUDA: the CUDA runtime's constructors use what they asked for
-// without a look (a segmentation fault inside libcudart_static, CUDA 13.0).
+// In a program with CUDA, requests before main always pass: the CUDA runtime's constructors use what they
+// asked for without a look (a segmentation fault inside libcudart_static, CUDA 13.0).
 #pragma once
 
 #include <cstdint>

@@ -2,13 +2,20 @@
 //
 // Requests are refused one by one (tests/memory/failing_malloc.h): all of the first ones of a stage, and some
 // of the later ones. The whole program is put through the same in tests/examples/memory_test.cpp.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 #include "io/bytes.h"
 #include "io/image.h"
 #include "io/image_folder.h"
 #include "io/model_file.h"
 #include "io/safetensors.h"
+#include "tensor/cpu/parallel.h"
 #include "tensor/registry.h"
 #include "tests/io/checkpoint_bytes.h"
 #include "tests/memory/sweep.h"
@@ -173,6 +180,38 @@ TEST(Memory, ReconstructingGivesEverythingBack) {
            .sparse = 150});
   }
   set_threads(0);
+}
+
+/// How many threads took part in a region of four tiles that wait for one another, some time at most.
+int met_in_a_region() {
+  std::atomic<int> begun = 0;
+  parallel_for(4, 4, [&](std::int64_t) {
+    ++begun;
+    for (const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20); begun < 4;) {
+      if (std::chrono::steady_clock::now() > end) break;
+      std::this_thread::yield();
+    }
+  });
+  return begun;
+}
+
+// A team is as large as it can be, and grows when it can again.
+TEST(Memory, ThreadsThatCannotBeStarted) {
+  limit_threads(0);
+  const pid_t child = fork();  // a child has no team yet
+  if (child == 0) {
+    const int small = cpu::start_team(4);
+    std::atomic<int> run = 0;
+    parallel_for(4, 100, [&](std::int64_t, int member) { run += member == 0; });
+    limit_threads(-1);
+    const int whole = met_in_a_region();
+    _exit(small == 1 && run == 100 && whole == 4 ? 0 : 1);
+  }
+  limit_threads(-1);
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 class TrainMemory : public testing::Test {

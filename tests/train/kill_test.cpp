@@ -2,7 +2,7 @@
 //
 // The moments: a child process counts its events (every step, and every open, write, sync and rename of every
 // file) and dies at the n-th, half of the time a random while after it. The child is this program again,
-// started anew: a forked one would have none of the parent's OpenMP threads.
+// started anew: a forked one would have none of the parent's threads.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
