@@ -1,4 +1,4 @@
-// Resampling with a short FIR filter, as StyleGAN does it: [1, 3, 3, 1] in each direction.
+// Resampling: with a short FIR filter, as StyleGAN does it ([1, 3, 3, 1] in each direction), and to any size.
 #pragma once
 
 #include "tensor/tensor.h"
@@ -14,5 +14,9 @@ Tensor upsample2(const Tensor& x, const Tensor& filter);
 
 /// The filter alone, with `before` zeros on top and left and `after` on bottom and right.
 Tensor blur(const Tensor& x, const Tensor& filter, std::int64_t before, std::int64_t after);
+
+/// x [N, H, W, C] -> [N, height, width, C] by bilinear interpolation between pixel centres (PyTorch's
+/// interpolate without align_corners or antialias): two products with interpolation matrices.
+Tensor resize_linear(const Tensor& x, std::int64_t height, std::int64_t width);
 
 }  // namespace om

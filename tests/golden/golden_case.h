@@ -54,6 +54,7 @@ void run_stylegan1(const Case& c, Backend& backend);
 void run_stylegan2(const Case& c, Backend& backend);
 void run_encoder(const Case& c, Backend& backend);
 void run_training(const Case& c, Backend& backend);
+void run_inception(const Case& c, Backend& backend);
 void run_ops(const Case& c, Backend& backend);
 void run_lpips(const Case& c, Backend& backend);
 

@@ -13,9 +13,13 @@ namespace {
 using Runner = std::function<void(const Case&, Backend&)>;
 
 const std::map<std::string, Runner>& runners() {
-  static const std::map<std::string, Runner> table = {
-      {"stylegan1", run_stylegan1}, {"stylegan2", run_stylegan2}, {"encoder", run_encoder},
-      {"training", run_training},   {"lpips", run_lpips},         {"op", run_ops}};
+  static const std::map<std::string, Runner> table = {{"stylegan1", run_stylegan1},
+                                                      {"stylegan2", run_stylegan2},
+                                                      {"encoder", run_encoder},
+                                                      {"training", run_training},
+                                                      {"inception", run_inception},
+                                                      {"lpips", run_lpips},
+                                                      {"op", run_ops}};
   return table;
 }
 

@@ -1,0 +1,102 @@
+#include "train/fid.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "autograd/grad.h"
+#include "autograd/ops.h"
+
+namespace om {
+namespace {
+
+/// F with F^T F = covariance, from its spectrum; directions without variance are left out.
+Matrix factor_of(const Matrix& covariance) {
+  Spectrum spectrum = self_adjoint_spectrum(covariance);
+  const auto first = static_cast<std::int64_t>(
+      std::find_if(spectrum.values.begin(), spectrum.values.end(), [](double value) { return value > 0; }) -
+      spectrum.values.begin());
+  Matrix factor(covariance.rows - first, covariance.columns);
+  for (std::int64_t i = 0; i < factor.rows; ++i) {
+    const double root = std::sqrt(spectrum.values[static_cast<std::size_t>(i + first)]);
+    const auto from = spectrum.vectors.row(i + first);
+    std::transform(from.begin(), from.end(), factor.row(i).begin(), [=](double v) { return v * root; });
+  }
+  return factor;
+}
+
+}  // namespace
+
+const char* name_of(FidVariant variant) {
+  return variant == FidVariant::pytorch_fid ? "pytorch-fid" : "authors";
+}
+
+FeatureStatistics FeatureStatistics::of_features(std::span<const float> features, std::int64_t width) {
+  const auto columns = static_cast<std::size_t>(width);
+  const auto images = static_cast<std::int64_t>(features.size() / columns);
+  if (images < 2 || features.size() % columns != 0)
+    fail("FID: expects the features of at least two images, got ", features.size(), " numbers for ", width);
+  std::vector<double> mean(columns);
+  for (std::size_t i = 0; i < features.size(); ++i) mean[i % columns] += features[i];
+  for (double& value : mean) value /= static_cast<double>(images);
+  Matrix centred(images, width);
+  const double scale = 1 / std::sqrt(static_cast<double>(images - 1));
+  for (std::size_t i = 0; i < features.size(); ++i) {
+    if (!std::isfinite(features[i])) fail("FID: a feature of image ", i / columns, " is not finite");
+    centred.values[i] = (features[i] - mean[i % columns]) * scale;
+  }
+  return {std::move(mean), images <= width ? std::move(centred) : factor_of(gram(centred))};
+}
+
+FeatureStatistics FeatureStatistics::of_moments(std::vector<double> mean, Matrix covariance) {
+  const auto width = static_cast<std::int64_t>(mean.size());
+  if (covariance.rows != width || covariance.columns != width)
+    fail<InputError>("FID: a mean of ", width, " features beside a covariance of ", covariance.rows, "x",
+                     covariance.columns);
+  double largest = 0, asymmetry = 0;
+  for (std::int64_t i = 0; i < width; ++i)
+    for (std::int64_t j = 0; j < width; ++j) {
+      const double a = covariance.row(i)[static_cast<std::size_t>(j)];
+      const double b = covariance.row(j)[static_cast<std::size_t>(i)];
+      if (!std::isfinite(a)) fail<InputError>("FID: the covariance holds a number that is not finite");
+      largest = std::max(largest, std::abs(a));
+      asymmetry = std::max(asymmetry, std::abs(a - b));
+    }
+  for (const double value : mean)
+    if (!std::isfinite(value)) fail<InputError>("FID: the mean holds a number that is not finite");
+  if (asymmetry > 1e-6 * largest) fail<InputError>("FID: the covariance is not symmetric");
+  return {std::move(mean), factor_of(covariance)};
+}
+
+double frechet_distance(const FeatureStatistics& a, const FeatureStatistics& b) {
+  if (a.width() != b.width()) fail<InputError>("FID: ", a.width(), " features against ", b.width());
+  double distance = 0;
+  for (std::size_t i = 0; i < a.mean().size(); ++i) distance += std::pow(a.mean()[i] - b.mean()[i], 2);
+  for (const auto* set : {&a, &b})
+    for (const double value : set->factor().values) distance += value * value;
+  const std::vector<double> shared = singular_values(product_transposed(a.factor(), b.factor()));
+  return std::max(0.0, distance - 2 * std::accumulate(shared.begin(), shared.end(), 0.0));
+}
+
+Tensor fid_input(const Image& image, FidVariant variant, Backend& backend) {
+  std::vector<float> values(image.pixels.size());
+  std::transform(image.pixels.begin(), image.pixels.end(), values.begin(), [&](std::uint8_t v) {
+    const double unit = static_cast<double>(v) / 255;
+    return static_cast<float>(variant == FidVariant::pytorch_fid ? unit : unit * 2 - 1);
+  });
+  return Tensor::from_host(values, {1, image.height, image.width, 3}, backend);
+}
+
+Tensor fid_input(const Tensor& images, FidVariant variant) {
+  return variant == FidVariant::pytorch_fid ? (images + 1) / 2 : images;
+}
+
+void append_features(const Inception& inception, const Tensor& input, std::vector<float>& features) {
+  const NoGrad no_grad;
+  for (std::int64_t i = 0; i < input.size(0); ++i) {
+    const std::vector<float> one = inception(slice(input, 0, i, 1)).to_host<float>();
+    features.insert(features.end(), one.begin(), one.end());
+  }
+}
+
+}  // namespace om
