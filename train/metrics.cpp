@@ -1,8 +1,10 @@
 #include "train/metrics.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
+#include <vector>
 
 #include "tensor/error.h"
 
@@ -21,27 +23,30 @@ std::optional<double> if_finite(double value) {
   return std::isfinite(value) ? std::optional(value) : std::nullopt;
 }
 
-std::vector<double> gaussian(std::int64_t size) {
-  std::vector<double> weights(static_cast<std::size_t>(size));
+template <std::size_t Window>
+std::array<double, Window> gaussian() {
+  std::array<double, Window> weights;
   double total = 0;
-  for (std::int64_t i = 0; i < size; ++i) {
-    const double x = static_cast<double>(i - size / 2);
-    total += weights[static_cast<std::size_t>(i)] = std::exp(-x * x / (2 * sigma * sigma));
+  for (std::size_t i = 0; i < Window; ++i) {
+    const double x = static_cast<double>(i) - Window / 2;
+    total += weights[i] = std::exp(-x * x / (2 * sigma * sigma));
   }
   for (double& weight : weights) weight /= total;
   return weights;
 }
 
-/// One quantity per pixel of one channel.
-struct Plane {
-  std::int64_t height = 0, width = 0;
-  std::vector<double> values;
-
-  Plane(std::int64_t rows, std::int64_t columns)
-      : height(rows), width(columns), values(static_cast<std::size_t>(rows * columns)) {}
-  double& at(std::int64_t y, std::int64_t x) { return values[static_cast<std::size_t>(y * width + x)]; }
-  double at(std::int64_t y, std::int64_t x) const { return values[static_cast<std::size_t>(y * width + x)]; }
-};
+/// y[c] = sum over k of weights[k] x(k)[c] for c < count, where x(k) is a line of numbers.
+template <std::size_t Window, class Line>
+void weigh(const std::array<double, Window>& weights, const Line& x, double* __restrict y,
+           std::int64_t count) {
+  std::array<const double*, Window> lines;
+  for (std::size_t k = 0; k < Window; ++k) lines[k] = x(static_cast<std::int64_t>(k));
+  for (std::int64_t c = 0; c < count; ++c) {
+    double sum = 0;
+    for (std::size_t k = 0; k < Window; ++k) sum += weights[k] * lines[k][c];
+    y[c] = sum;
+  }
+}
 
 /// i mirrored into [0, n) without repeating the border.
 std::int64_t mirrored(std::int64_t i, std::int64_t n) {
@@ -49,50 +54,65 @@ std::int64_t mirrored(std::int64_t i, std::int64_t n) {
   return i < n ? i : 2 * (n - 1) - i;
 }
 
-/// Filters rows, then columns; with `reflect` the size stays, else it shrinks by window - 1.
-Plane blur(const Plane& x, const std::vector<double>& weights, bool reflect) {
-  const auto window = static_cast<std::int64_t>(weights.size());
-  const std::int64_t shrink = reflect ? 0 : window - 1, shift = reflect ? window / 2 : 0;
-  Plane rows(x.height, x.width - shrink), out(x.height - shrink, x.width - shrink);
-  for (std::int64_t y = 0; y < rows.height; ++y)
-    for (std::int64_t c = 0; c < rows.width; ++c)
-      for (std::int64_t k = 0; k < window; ++k)
-        rows.at(y, c) += weights[static_cast<std::size_t>(k)] * x.at(y, mirrored(c + k - shift, x.width));
-  for (std::int64_t y = 0; y < out.height; ++y)
-    for (std::int64_t k = 0; k < window; ++k) {
-      const std::int64_t from = mirrored(y + k - shift, x.height);
-      for (std::int64_t c = 0; c < out.width; ++c)
-        out.at(y, c) += weights[static_cast<std::size_t>(k)] * rows.at(from, c);
-    }
-  return out;
+/// What SSIM takes windowed means of, per pixel of a channel: a, b, (a + b)^2 and (a - b)^2, whose sum and
+/// difference give the variances' sum and the covariance.
+using Planes = std::array<std::vector<double>, 4>;
+
+Planes planes_of(const FloatImage& a, const FloatImage& b, std::size_t channel) {
+  Planes planes;
+  for (auto& plane : planes) plane.resize(static_cast<std::size_t>(a.height * a.width));
+  for (std::size_t i = 0; i < planes[0].size(); ++i) {
+    const double va = a.pixels[3 * i + channel], vb = b.pixels[3 * i + channel];
+    planes[0][i] = va;
+    planes[1][i] = vb;
+    planes[2][i] = (va + vb) * (va + vb);
+    planes[3][i] = (va - vb) * (va - vb);
+  }
+  return planes;
 }
 
-std::optional<double> mean_ssim(const FloatImage& a, const FloatImage& b, std::int64_t window, bool authors) {
+/// Line by line: the window's weights are a product, so a plane is weighed down its columns, then along the
+/// line. The authors mirror the borders and keep the size; else the result shrinks by Window - 1.
+template <std::size_t Window, bool authors>
+std::optional<double> mean_ssim(const FloatImage& a, const FloatImage& b) {
   expect_same_size(a, b);
+  constexpr auto window = static_cast<std::int64_t>(Window);
   if (std::min(a.height, a.width) < window) return std::nullopt;
-  const std::vector<double> weights = gaussian(window);
+  const std::array<double, Window> weights = gaussian<Window>();
+  constexpr std::int64_t shift = authors ? window / 2 : 0;
+  const std::int64_t height = a.height - (authors ? 0 : window - 1),
+                     width = a.width - (authors ? 0 : window - 1);
+  std::vector<double> line(static_cast<std::size_t>(a.width + 2 * shift));  // with what is mirrored
+  Planes means;
+  for (auto& mean : means) mean.resize(static_cast<std::size_t>(width));
   double total = 0;
-  std::size_t count = 0;
   for (std::size_t channel = 0; channel < 3; ++channel) {
-    Plane pa(a.height, a.width), pb = pa, aa = pa, bb = pa, ab = pa;
-    for (std::size_t i = 0; i < pa.values.size(); ++i) {
-      const double va = a.pixels[3 * i + channel], vb = b.pixels[3 * i + channel];
-      pa.values[i] = va;
-      pb.values[i] = vb;
-      aa.values[i] = va * va;
-      bb.values[i] = vb * vb;
-      ab.values[i] = va * vb;
-    }
-    for (Plane* plane : {&pa, &pb, &aa, &bb, &ab}) *plane = blur(*plane, weights, authors);
-    for (std::size_t i = 0; i < pa.values.size(); ++i) {
-      const double ma = pa.values[i], mb = pb.values[i];
-      const double va = aa.values[i] - ma * ma, vb = bb.values[i] - mb * mb, cov = ab.values[i] - ma * mb;
-      const double s = (2 * ma * mb + c1) * (2 * cov + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2));
-      total += authors ? std::clamp(s, 0.0, 1.0) : s;
-      ++count;
+    const Planes planes = planes_of(a, b, channel);
+    for (std::int64_t y = 0; y < height; ++y) {
+      for (std::size_t q = 0; q < planes.size(); ++q) {
+        weigh(
+            weights,
+            [&](std::int64_t k) { return planes[q].data() + mirrored(y + k - shift, a.height) * a.width; },
+            line.data() + shift, a.width);
+        for (std::int64_t c = 1; c <= shift; ++c) {
+          line[static_cast<std::size_t>(shift - c)] = line[static_cast<std::size_t>(shift + c)];
+          line[static_cast<std::size_t>(shift + a.width - 1 + c)] =
+              line[static_cast<std::size_t>(shift + a.width - 1 - c)];
+        }
+        weigh(
+            weights, [&](std::int64_t k) { return line.data() + k; }, means[q].data(), width);
+      }
+      for (std::size_t c = 0; c < static_cast<std::size_t>(width); ++c) {
+        const double ma = means[0][c], mb = means[1][c];
+        const double variances = (means[2][c] + means[3][c]) / 2 - ma * ma - mb * mb;
+        const double covariance = (means[2][c] - means[3][c]) / 4 - ma * mb;
+        const double s =
+            (2 * ma * mb + c1) * (2 * covariance + c2) / ((ma * ma + mb * mb + c1) * (variances + c2));
+        total += authors ? std::clamp(s, 0.0, 1.0) : s;
+      }
     }
   }
-  return if_finite(total / static_cast<double>(count));
+  return if_finite(total / static_cast<double>(3 * height * width));
 }
 
 }  // namespace
@@ -107,10 +127,10 @@ std::optional<double> psnr(const FloatImage& a, const FloatImage& b) {
   return if_finite(10 * std::log10(static_cast<double>(a.pixels.size()) / total));
 }
 
-std::optional<double> ssim(const FloatImage& a, const FloatImage& b) { return mean_ssim(a, b, 5, true); }
+std::optional<double> ssim(const FloatImage& a, const FloatImage& b) { return mean_ssim<5, true>(a, b); }
 
 std::optional<double> ssim_wang(const FloatImage& a, const FloatImage& b) {
-  return mean_ssim(a, b, 11, false);
+  return mean_ssim<11, false>(a, b);
 }
 
 }  // namespace om

@@ -50,6 +50,55 @@ TEST(Metrics, AreNumpys) {
   EXPECT_NEAR(*ssim_wang(first(), second()), 0.9215154343933591, 1e-7);
 }
 
+/// The definition: every window formed densely, variances about its own mean.
+double direct_ssim(const FloatImage& a, const FloatImage& b, std::int64_t window, bool authors) {
+  const std::int64_t shift = authors ? window / 2 : 0, shrink = authors ? 0 : window - 1;
+  const auto mirrored = [](std::int64_t i, std::int64_t n) {
+    return i < 0 ? -i : i < n ? i : 2 * (n - 1) - i;
+  };
+  double sum = 0, count = 0;
+  for (std::int64_t y = 0; y < a.height - shrink; ++y)
+    for (std::int64_t x = 0; x < a.width - shrink; ++x)
+      for (std::int64_t channel = 0; channel < 3; ++channel) {
+        double all = 0, ma = 0, mb = 0, va = 0, vb = 0, cov = 0;
+        const auto visit = [&](auto&& body) {
+          for (std::int64_t r = 0; r < window; ++r)
+            for (std::int64_t s = 0; s < window; ++s) {
+              const double dr = static_cast<double>(r - window / 2), ds = static_cast<double>(s - window / 2);
+              const auto at = static_cast<std::size_t>(
+                  3 * (mirrored(y + r - shift, a.height) * a.width + mirrored(x + s - shift, a.width)) +
+                  channel);
+              body(std::exp(-(dr * dr + ds * ds) / 4.5), static_cast<double>(a.pixels[at]),
+                   static_cast<double>(b.pixels[at]));
+            }
+        };
+        visit([&](double w, double p, double q) { all += w, ma += w * p, mb += w * q; });
+        ma /= all, mb /= all;
+        visit([&](double w, double p, double q) {
+          va += w / all * (p - ma) * (p - ma), vb += w / all * (q - mb) * (q - mb);
+          cov += w / all * (p - ma) * (q - mb);
+        });
+        const double s =
+            (2 * ma * mb + 1e-4) * (2 * cov + 9e-4) / ((ma * ma + mb * mb + 1e-4) * (va + vb + 9e-4));
+        sum += authors ? std::clamp(s, 0.0, 1.0) : s;
+        ++count;
+      }
+  return sum / count;
+}
+
+TEST(Metrics, AreTheDirectForms) {
+  for (const auto& [rows, columns] : {std::pair(13, 16), {11, 11}, {12, 40}, {33, 17}}) {
+    SCOPED_TRACE(text(rows, " x ", columns));
+    FloatImage a = first(rows, columns), b = a;
+    for (std::size_t i = 0; i < b.pixels.size(); ++i)
+      b.pixels[i] = 0.7F * b.pixels[i] + static_cast<float>(i * i % 101) / 400;
+    for (const FloatImage& other : {a, b}) {
+      EXPECT_NEAR(*ssim(a, other), direct_ssim(a, other, 5, true), 1e-11);
+      EXPECT_NEAR(*ssim_wang(a, other), direct_ssim(a, other, 11, false), 1e-11);
+    }
+  }
+}
+
 TEST(Metrics, OnlyTheAuthorsClampTheMap) {
   EXPECT_NEAR(*psnr(first(), negative()), 4.598038532842025, 1e-6);
   EXPECT_EQ(*ssim(first(), negative()), 0);
