@@ -38,19 +38,19 @@ def operations():
 
     for side, channels in ((32, 512), (64, 512), (128, 256), (256, 128)):
         yield from conv(f"conv 3x3 {channels} @ {side}", side, channels, channels)
-    yield from conv("conv 3x3 /2 64→128 @ 256", 256, 64, 128, stride=2)
-    yield from conv("conv 3x3 /2 256→512 @ 64", 64, 256, 512, stride=2)
-    yield from conv("conv 1x1 /2 64→128 @ 256", 256, 64, 128, 1, 2)
+    yield from conv("conv 3x3 /2 128→256 @ 256", 256, 128, 256, stride=2)
+    yield from conv("conv 3x3 /2 512 @ 64", 64, 512, 512, stride=2)
+    yield from conv("conv 1x1 /2 128→256 @ 256", 256, 128, 256, 1, 2)
     yield from up(32, 512, 512)
     yield from up(128, 256, 128)
     yield from conv("to RGB 1x1 128→3 @ 256", 256, 128, 3, 1)
-    yield from conv("from RGB 3x3 3→64 @ 256", 256, 3, 64)
+    yield from conv("from RGB 3x3 3→128 @ 256", 256, 3, 128)
     yield from conv("VGG conv 3x3 64 @ 256", 256, 64, 64)
     yield "matmul 2048 x 2048 x 2048", "matmul 2048 2048 2048 nn", 2e-9 * 2048**3
     yield "matmul, mapping, batch 4: 4 x 512 x 512", "matmul 4 512 512 nt", 2e-9 * 4 * 512 * 512
     yield "upfirdn2d, blur 4x4, 128 @ 257", "blur 1 257 128", 0
     yield "upfirdn2d, RGB 128→256", "upsample 1 128 3", 0
-    yield "batch norm, train, forward + backward, 64 @ 256", "batch_norm 1 256 64", 0
+    yield "batch norm, train, forward + backward, 128 @ 256", "batch_norm 1 256 128", 0
 
 
 class Worker:
@@ -90,8 +90,8 @@ class Comparison:
     def __init__(self, options, folder):
         self.options, self.folder, self.log = options, folder, []
 
-    def ours(self, *arguments):
-        return Worker("ours", [self.options.program, "--threads", str(self.options.threads), *self.isa(), *arguments])
+    def ours(self, *arguments, program=None):
+        return Worker("ours", [program or self.options.program, "--threads", str(self.options.threads), *self.isa(), *arguments])
 
     def isa(self):
         return ["--vector", "32"] if self.options.avx2 else []
@@ -138,7 +138,8 @@ class Comparison:
     def models(self):
         model, backbone, heads = self.model_files()
         forms = ["grouped", "shared", "compiled"]
-        yield ("| 256-pixel model | ours s | grouped | shared, channels-last | compiled | ratio to the faster eager | to the fastest "
+        yield ("| 256-pixel model, encoder at the generator's channels | ours s | grouped | shared, channels-last | compiled "
+               "| ratio to the faster eager | to the fastest "
                "| peak MiB: ours | grouped | shared | compiled | error |")
         yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
         rows = [("autoencoder, batch 1", f"autoencoder 1 {model}", forms, self.options.model_turns),
@@ -180,6 +181,25 @@ class Comparison:
         for worker in workers:
             worker.close()
 
+    def before(self):
+        """Another build of `compare` beside this one, without PyTorch."""
+        workers = [self.ours(), self.ours(program=self.options.before)]
+        workers[1].name = "before"
+        model, backbone, heads = self.model_files()
+        least, options = self.options.least, self.options
+        rows = [(label, line, options.turns, least) for label, line, _ in operations()]
+        rows += [("autoencoder, batch 1", f"autoencoder 1 {model}", options.model_turns, 0),
+                 ("training step with LPIPS-VGG, batch 1", f"train 1 {model} {backbone} {heads}", options.large_turns, 0)]
+        yield "| 2 builds | before ms | now ms | now / before | difference |"
+        yield "|---|--:|--:|--:|--:|"
+        for label, line, turns, seconds in rows:
+            row = self.row(label, workers, [line] * 2, turns, seconds)
+            if row:
+                now, then = row["seconds"].values()
+                yield f"| {label} | {milliseconds(then)} | {milliseconds(now)} | {now / then:.2f} | {row['error']:.0e} |"
+        for worker in workers:
+            worker.close()
+
     def model_files(self):
         """One set of random weights for both sides: the autoencoder, VGG16, the heads of LPIPS."""
         paths = [os.path.join(self.folder, name) for name in ("model", "backbone", "heads")]
@@ -213,6 +233,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--avx2", action="store_true", help="no AVX-512 on either side")
     parser.add_argument("--only", choices=["operations", "models", "eigen"], action="append", help="some of the tables")
+    parser.add_argument("--before", metavar="PROGRAM", help="another build's `compare`: only a table of the two")
     parser.add_argument("--rows", default="", help="only rows whose label matches this regular expression")
     parser.add_argument("--turns", type=int, default=7, help="measurements of an operation")
     parser.add_argument("--least", type=float, default=0.05, help="seconds that a measurement of an operation takes at least")
@@ -220,7 +241,7 @@ def main():
     parser.add_argument("--large-turns", type=int, default=3, help="measurements at batch 4 and of the training step")
     parser.add_argument("--no-compile", dest="compiled", action="store_false", help="leave torch.compile out (it needs g++)")
     parser.add_argument("--cpu", action="store_true", help="processor seconds instead of wall-clock seconds, for a busy machine")
-    parser.add_argument("--passive", action="store_true", help="PyTorch's threads that wait sleep: for a busy machine (ours see for themselves)")
+    parser.add_argument("--passive", action="store_true", help="PyTorch's threads sleep while they wait: for a busy machine")
     parser.add_argument("--json", help="keep every measurement in this file")
     options = parser.parse_args()
     if options.avx2:
@@ -231,7 +252,7 @@ def main():
     start, loads = time.time(), load()
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
         comparison = Comparison(options, folder)
-        for name in options.only or ["operations", "models", "eigen"]:
+        for name in ["before"] if options.before else options.only or ["operations", "models", "eigen"]:
             for line in getattr(comparison, name)():
                 print(line, flush=True)
             print()

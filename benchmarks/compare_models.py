@@ -1,4 +1,5 @@
-"""The models of scripts/compare in PyTorch: StyleGAN 2's synthesis network, the paper's encoder, LPIPS on VGG16.
+"""The models of scripts/compare in PyTorch: StyleGAN 2's synthesis network (256 pixels, channel multiplier 2), the paper's
+encoder at the generator's channels, LPIPS on VGG16.
 
 Parameters carry the names of the checkpoints, so that one file fills both sides. The generator comes in two forms:
 
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 
 SIZES = [4, 8, 16, 32, 64, 128, 256]
 GENERATOR = dict(zip(SIZES, [512, 512, 512, 512, 512, 256, 128]))
-ENCODER = dict(zip(SIZES, [512, 512, 512, 512, 256, 128, 64]))
+ENCODER = GENERATOR  # the paper's full size
 LATENT = 512
 GAIN = math.sqrt(2)
 
