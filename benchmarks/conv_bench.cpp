@@ -1,4 +1,5 @@
-// Matrix products and convolutions of the 256-pixel model on one backend: GFLOP/s counted as the direct
+// Matrix products and convolutions of the 256-pixel model on the cpu backend, every path of the table in
+// tensor/cpu/conv2d.cpp among them: GFLOP/s counted as the direct
 // algorithm's, so that a fast algorithm may show more than the machine's peak. scripts/ compares the same
 // shapes with PyTorch.
 #include <benchmark/benchmark.h>
@@ -85,6 +86,8 @@ const std::vector<Conv> convs = {
     {"rgb_256_128_3", 1, 256, 128, 3, 1, 1, 0},
     {"noise_64_512_1", 1, 64, 512, 1, 3, 1, 1},
     {"skip_256_128_256", 1, 256, 128, 256, 1, 1, 0},
+    {"skip_256_64_128_s2", 1, 256, 64, 128, 1, 2, 0},
+    {"mix_64_512_256", 1, 64, 512, 256, 1, 1, 0},
 };
 
 void register_all() {

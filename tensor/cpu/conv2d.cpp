@@ -1,5 +1,32 @@
 // Convolution as a matrix product: rows are output pixels, columns output channels, and k runs over the
-// window's taps and the input channels.
+// window's taps and the input channels. And which path a convolution or a gradient of one takes:
+//
+// | pass  | shape                              | path                     | why                      | row |
+// |-------|------------------------------------|--------------------------|--------------------------|-----|
+// | y x w | float, 3x3, stride 1 or 2, padding | winograd_conv2d, ..      | 4 (stride 2: 1.8) times  | a   |
+// |       | to 2, 200 pixels or more, channels |                          | fewer products           |     |
+// |       | multiples of 16 from 32 on; with   |                          |                          |     |
+// |       | stride 2 from 0.3 GFLOP on, or 1   |                          |                          |     |
+// |       | where its parts run one by one     |                          |                          |     |
+// | y     | 1x1 inside x, more than 4 channels | conv2d_windows           | rows a fixed step apart: | b   |
+// |       | out, 16 pixels a line or more,     |                          | no pointers, no packing  |     |
+// |       | panel of weights to 16 KiB         |                          |                          |     |
+// | y     | to 4 channels in, wider than 1     | conv2d_windows, padded x | a window's row is one    | c   |
+// |       |                                    |                          | run of numbers           |     |
+// | x     | 1x1 inside x with stride, 16       | input_grad_pixels        | gaps are cleared line by | g   |
+// |       | pixels a line, panel to 32 KiB     |                          | line, while close        |     |
+// | x     | other strides                      | below, a product a phase | no inserted zeros        | h   |
+// | w     | to 4 channels in                   | weight_grad_few_channels | rows (tap, channel): x   | i   |
+// |       |                                    |                          | and g as they lie        |     |
+// | y x   | to 4 channels out (x: in)          | gemm_dots                | no panel would be full   | d   |
+// | y x   | more than 512 pixels (x: a phase)  | gemm_many_rows           | B packed once for all    | e   |
+// | y x w | to 512 (w: channels out, 512 at a  | gemm_few_rows            | B is read once, long     | f   |
+// |       | time)                              |                          | sums fall into parts     |     |
+//
+// y: conv2d, x: its input gradient, w: its weight gradient. The first line that fits counts; doubles begin
+// below Winograd. Rows of conv_bench (benchmarks/conv_bench.cpp): a 64_512, down_257_128_256, up_65_512;
+// b skip_256_128_256; c vgg_256_3_64; d rgb_256_128_3; e mix_64_512_256; f 4_512; g skip_256_64_128_s2;
+// h up_9_512; i vgg_256_3_64.
 #include "tensor/cpu/conv_rows.h"
 #include "tensor/cpu/cpu_backend.h"
 #include "tensor/cpu/gemm.h"

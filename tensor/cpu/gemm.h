@@ -55,14 +55,16 @@ struct Panel {
 
 constexpr std::int64_t kSmallBytes = 16 << 10;  // of panels, a part of the first-level cache
 
-/// Whether a block of A is copied before use by `panels` panels: where the rows of a tile fall on a few sets
-/// of the first-level cache, they drive each other out while panel after panel meets them.
+/// Whether a block of A is copied before `panels` panels use it. Where it lies, its rows may be a multiple of
+/// 4096 bytes apart: then all fall on the same few places of the first-level cache, and each panel has to
+/// fetch them again. With the rows of one tile alone there is nothing to gain.
 template <class T, class Rows>
 bool packs_rows(const GemmSize& size, const Rows& rows, std::int64_t panels) {
   return size.m > kernels<T>().rows && rows.clash(panels);
 }
 
-/// TileTask::ahead_lines with which the tiles of `rows` rows together fetch a panel as long as their own.
+/// TileTask::ahead_lines for a product of `rows` rows with a panel while the next panel, of the same length,
+/// is far away: each tile of rows fetches its share of it, so that it is there when the last tile is done.
 template <class T>
 std::int64_t lines_ahead(std::int64_t rows) {
   const std::int64_t tiles = (rows + kernels<T>().rows - 1) / kernels<T>().rows;

@@ -85,11 +85,13 @@ struct WinogradScheme {
                          bool add);
 };
 struct WinogradKernels {
-  WinogradScheme three;  ///< 3x3 weights
-  /// 1 or 2 weights down, 1 or 2 across ([taps_h - 1][taps_w - 1]): to as many pixels as 2x2 and with planes
-  /// of the same numbers, some missing, so that transformed blocks can be added,
+  WinogradScheme three;  ///< 3x3 weights, stride 1
+  /// The four parts of 3x3 with stride 2: taps_h x taps_w weights at [taps_h - 1][taps_w - 1], each 1 or 2.
+  /// All four give pieces of the same size, and a plane that two of them have bears the same number in both:
+  /// their products are added plane by plane, before one transform back. Parts with 1 weight lack planes.
   WinogradScheme together[2][2];
-  /// or, with one weight along an axis, not transformed along it.
+  /// The same parts one by one, each with the scheme that takes the fewest products by itself: along an axis
+  /// with 1 weight nothing is transformed. Their results are added as pixels.
   WinogradScheme alone[2][2];
 };
 constexpr int kMostPlanes = 36;  // of any scheme

@@ -46,12 +46,13 @@ struct Problem {
   std::int64_t out() const { return results[0].pixels.channels; }
   std::int64_t depth() const { return static_cast<std::int64_t>(images.size()) * in(); }
   std::int64_t planes() const { return images[0].taps.scheme->planes; }
-  /// Of the weights between two parts.
+  /// The taps by which part `image` of the image adds to part `result` of the result: those of whichever side
+  /// is cut into several, since the other one is whole.
   const WinogradTaps& taps(std::int64_t image, std::int64_t result) const {
     return images.size() > 1 ? images[static_cast<std::size_t>(image)].taps
                              : results[static_cast<std::size_t>(result)].taps;
   }
-  /// Those of `all` whose parts have plane (i, j).
+  /// The numbers of k in `all` that belong to parts with a plane (i, j): see parts_of_image.
   Range present(Range all, int i, int j) const {
     auto first = images.begin(), last = images.end();
     while (first < last && !first->taps.has_plane(i, j)) ++first;

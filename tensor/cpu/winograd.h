@@ -96,7 +96,8 @@ struct WinogradPart {
 };
 
 /// The parts of x: one for stride 1, four for stride 2, whose schemes are WinogradKernels::together or alone.
-/// Those that have a plane follow each other, whichever plane it is.
+/// Together, the smaller parts lack planes of the largest. The four come in such an order that for every
+/// plane the parts that have it are neighbours, so that their channels are one range of k.
 std::vector<WinogradPart<const float>> parts_of_image(const float* x, const ConvSize& size, bool together);
 
 }  // namespace om::cpu
