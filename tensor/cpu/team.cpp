@@ -46,7 +46,6 @@ void wake(Word& word, int threads) {
 #endif
 }
 
-thread_local bool inside_region = false;
 thread_local Patience patience;
 
 void run_alone(const Work& work) {
@@ -78,9 +77,7 @@ class Team {
     error_ = nullptr;
     gate_.store(kOpen, std::memory_order_release);
     call();
-    inside_region = true;
     take_tiles(0);
-    inside_region = false;
     close();
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
@@ -131,7 +128,6 @@ class Team {
   }
 
   [[noreturn]] void serve(int member, std::uint32_t seen) {
-    inside_region = true;
     patience.woke(Patience::now());
     for (;;) {
       seen = next_call(seen);
@@ -203,9 +199,9 @@ int startable(int wanted) noexcept {
 }  // namespace
 
 void run_on_team(const Work& work) {
-  if (work.tiles <= 1 || work.threads <= 1 || inside_region) return run_alone(work);
+  if (work.tiles <= 1 || work.threads <= 1) return run_alone(work);
   Team& team = cpu::team();
-  if (!team.take()) return run_alone(work);
+  if (!team.take()) return run_alone(work);  // inside another region, for one
   struct GiveBack {
     Team& team;
     ~GiveBack() { team.give_back(); }
