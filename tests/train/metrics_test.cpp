@@ -25,11 +25,11 @@ FloatImage first(std::int64_t rows = height, std::int64_t columns = width) {
   return image;
 }
 
-FloatImage second() {
-  FloatImage image = first();
+FloatImage second(std::int64_t rows = height, std::int64_t columns = width) {
+  FloatImage image = first(rows, columns);
   std::size_t i = 0;
-  for (std::int64_t y = 0; y < height; ++y)
-    for (std::int64_t x = 0; x < width; ++x)
+  for (std::int64_t y = 0; y < rows; ++y)
+    for (std::int64_t x = 0; x < columns; ++x)
       for (std::int64_t c = 0; c < 3; ++c, ++i) {
         const double other = static_cast<double>((y * 13 + x * 29 + c * 5) % 41) / 40.0;
         const double value = static_cast<double>(image.pixels[i]) * 0.8 + other * 0.3 - 0.05;
@@ -38,8 +38,8 @@ FloatImage second() {
   return image;
 }
 
-FloatImage negative() {
-  FloatImage image = first();
+FloatImage negative(std::int64_t rows = height, std::int64_t columns = width) {
+  FloatImage image = first(rows, columns);
   for (float& value : image.pixels) value = 1 - value;
   return image;
 }
@@ -97,6 +97,14 @@ TEST(Metrics, AreTheDirectForms) {
       EXPECT_NEAR(*ssim_wang(a, other), direct_ssim(a, other, 11, false), 1e-11);
     }
   }
+}
+
+/// structural_similarity of scikit-image with Wang's settings (tests/train/metrics_skimage.py).
+TEST(Metrics, WangsSsimIsScikitImages) {
+  EXPECT_NEAR(*ssim_wang(first(), second()), 0.9215154320045135, 1e-8);
+  EXPECT_NEAR(*ssim_wang(first(), negative()), -0.9883896920751503, 1e-8);
+  EXPECT_NEAR(*ssim_wang(first(40, 33), second(40, 33)), 0.9225870066239831, 1e-8);
+  EXPECT_NEAR(*ssim_wang(first(40, 33), negative(40, 33)), -0.9884554883642673, 1e-8);
 }
 
 TEST(Metrics, OnlyTheAuthorsClampTheMap) {
