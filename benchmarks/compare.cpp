@@ -159,10 +159,10 @@ Row load_train(Words& words) {
   const std::shared_ptr<Lpips> lpips = load_lpips(backbone, words.word(), cpu());
   const std::int64_t size = model->decoder().size();
   const Tensor image = hashed({n, size, size, 3}, 1);
-  prepare_training(*model);
   const auto adam = std::make_shared<Adam>(
-      encoder_groups(model->encoder(), 1e-4, 1e-4),
+      encoder_groups(model->encoder(), {.main = 1e-4, .noise_heads = 1e-4}),
       AdamOptions{.beta1 = 0.5, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 1e-4, .clip_norm = 1});
+  prepare_training(*model, *adam);
   return [=]() -> Results {
     const StepResult step = training_step(*model, lpips.get(), *adam, image);
     Results results = {step.loss, step.mse, step.lpips};

@@ -59,5 +59,6 @@ Command generate_command();
 Command train_command();
 Command encode_command();
 Command reconstruct_command();
+Command leak_command();
 
 }  // namespace om

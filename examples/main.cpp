@@ -27,7 +27,8 @@ void print_help(const std::vector<Command>& commands) {
 
 int run(const std::vector<std::string>& words) {
   const std::vector<Command> commands = {import_command(), info_command(),   generate_command(),
-                                         train_command(),  encode_command(), reconstruct_command()};
+                                         train_command(),  encode_command(), reconstruct_command(),
+                                         leak_command()};
   std::vector<std::string> names;
   names.reserve(commands.size());
   for (const Command& command : commands) names.push_back(command.name);

@@ -301,7 +301,12 @@ void save_model(const std::string& path, const Model& model, std::map<std::strin
 
 void save_autoencoder(const std::string& path, const Autoencoder& model,
                       std::map<std::string, std::string> metadata) {
-  write_model(path, &model.encoder(), &model.decoder(), {}, std::move(metadata), false);
+  save_autoencoder(path, model.encoder(), model.decoder(), std::move(metadata));
+}
+
+void save_autoencoder(const std::string& path, const Encoder& encoder, const Decoder& decoder,
+                      std::map<std::string, std::string> metadata) {
+  write_model(path, &encoder, &decoder, {}, std::move(metadata), false);
 }
 
 }  // namespace om

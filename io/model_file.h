@@ -69,6 +69,8 @@ void save_model(const std::string& path, const Model& model, std::map<std::strin
 /// The same for a pair that is in use.
 void save_autoencoder(const std::string& path, const Autoencoder& model,
                       std::map<std::string, std::string> metadata = {});
+void save_autoencoder(const std::string& path, const Encoder& encoder, const Decoder& decoder,
+                      std::map<std::string, std::string> metadata = {});
 
 const char* name_of(Projection projection);
 

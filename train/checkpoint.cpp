@@ -1,12 +1,11 @@
 #include "train/checkpoint.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
 #include <cstring>
 
+#include "io/bytes.h"
 #include "io/model_file.h"
-#include "io/safetensors.h"
+#include "train/checksum.h"
 
 namespace om {
 namespace {
@@ -15,38 +14,29 @@ using Tensors = std::map<std::string, FileTensor>;
 using Metadata = std::map<std::string, std::string>;
 
 constexpr const char* kind = "training checkpoint";
+constexpr const char* format = "2";
 
-/// Fowler-Noll-Vo's 1a on words of eight bytes: against damage, not against malice.
-class Checksum {
- public:
-  void add(std::span<const std::byte> bytes) {
-    for (; bytes.size() >= sizeof(std::uint64_t); bytes = bytes.subspan(sizeof(std::uint64_t))) {
-      std::uint64_t word = 0;
-      std::memcpy(&word, bytes.data(), sizeof word);
-      mix(word);
-    }
-    std::uint64_t rest = bytes.size();
-    for (const std::byte b : bytes) rest = rest << 8 | std::to_integer<std::uint64_t>(b);
-    mix(rest);
+/// Names, shapes and values. Checkpoints before format 2 summed these alone, and fingerprints still do.
+void add(Checksum& sum, const Tensors& tensors) {
+  for (const auto& [name, tensor] : tensors) {
+    sum.add(name);
+    sum.add(std::as_bytes(std::span(tensor.shape)));
+    sum.add(tensor.data);
   }
-  void add(const std::string& name) { add(std::as_bytes(std::span(name))); }
-  void add(const Tensors& tensors) {
-    for (const auto& [name, tensor] : tensors) {
-      add(name);
-      add(std::as_bytes(std::span(tensor.shape)));
-      add(tensor.data);
-    }
-  }
-  std::string text() const { return fmt::format("{:016x}", hash_); }
+}
 
- private:
-  void mix(std::uint64_t word) {
-    hash_ = (hash_ ^ word) * 0x100000001b3ULL;
-    hash_ ^= hash_ >> 29;  // upper bits of a word must reach the lower ones
+/// Everything that a checkpoint's file means: the above, the types of the tensors, and all other metadata.
+std::string checksum_of(const SafeTensors& content) {
+  Checksum sum;
+  add(sum, content.tensors);
+  for (const auto& [name, tensor] : content.tensors) sum.add(std::as_bytes(std::span(&tensor.type, 1)));
+  for (const auto& [key, value] : content.metadata) {
+    if (key == "checksum") continue;
+    sum.add(key);
+    sum.add(value);
   }
-
-  std::uint64_t hash_ = 0xcbf29ce484222325ULL;
-};
+  return sum.text();
+}
 
 FileTensor count_tensor(std::int64_t value) {
   const auto bytes = std::as_bytes(std::span(&value, 1));
@@ -103,13 +93,14 @@ Adam::State adam_state(const std::string& path, const Tensors& tensors, const En
 std::string fingerprint(const Module& module) {
   Checksum sum;
   for (const Entry& entry : module.entries())
-    sum.add(Tensors{{entry.name, to_file(entry.value, entry.layout)}});
+    add(sum, Tensors{{entry.name, to_file(entry.value, entry.layout)}});
   return sum.text();
 }
 
-void save_checkpoint(const std::string& path, const TrainingState& state, const Encoder& encoder,
+void save_checkpoint(const std::string& path, const TrainingState& state, const Autoencoder& model,
                      const Adam& adam) {
-  SafeTensors content{to_file(encoder, "encoder."), {}};
+  SafeTensors content;
+  for (const auto& [name, encoder] : model.encoders()) content.tensors.merge(to_file(*encoder, name + "."));
   const std::vector<Adam::State> adam_states = adam.state();
   for (std::size_t i = 0; i < adam_states.size(); ++i) {
     if (adam_states[i].steps == 0) continue;
@@ -118,11 +109,10 @@ void save_checkpoint(const std::string& path, const TrainingState& state, const 
     content.tensors[optimizer_name(entry, "exp_avg_sq")] = to_file(adam_states[i].second, entry.layout);
     content.tensors[optimizer_name(entry, "step")] = count_tensor(adam_states[i].steps);
   }
-  Checksum sum;
-  sum.add(content.tensors);
   content.metadata = {{"onemodel", "1"},
                       {"kind", kind},
-                      {"latent", name_of(encoder.config().projection)},
+                      {"format", format},
+                      {"latent", name_of(model.encoder().config().projection)},
                       {"iteration", std::to_string(state.iteration)},
                       {"position", std::to_string(state.position)},
                       {"random_seed", std::to_string(state.random.seed)},
@@ -130,40 +120,50 @@ void save_checkpoint(const std::string& path, const TrainingState& state, const 
                       {"settled", state.settled ? "1" : "0"},
                       {"config", state.settings},
                       {"generator", state.generator},
-                      {"images", std::to_string(state.images)},
-                      {"checksum", sum.text()}};
+                      {"lpips", state.lpips},
+                      {"metrics", state.metrics},
+                      {"images", std::to_string(state.images)}};
+  content.metadata["checksum"] = checksum_of(content);
   write_safetensors(path, content);
 }
 
-TrainingState load_checkpoint(const std::string& path, const Encoder& encoder, Adam& adam) {
-  const SafeTensors content = read_safetensors(path);
-  const Metadata& metadata = content.metadata;
+TrainingCheckpoint::TrainingCheckpoint(const std::string& path)
+    : path_(path), content_(read_safetensors(path)) {
+  const Metadata& metadata = content_.metadata;
   if (metadata_text(path, metadata, "kind") != kind) fail<InputError>(path, ": not a training checkpoint");
-  Checksum sum;
-  sum.add(content.tensors);
-  if (metadata_text(path, metadata, "checksum") != sum.text())
+  // A file that lost its "format" is none of the old kind either: its checksum is of all.
+  old_ = !metadata.contains("format");
+  if (!old_ && metadata.at("format") != format)
+    fail<InputError>(path, ": a checkpoint of format '", printable(metadata.at("format")),
+                     "', which this program does not know");
+  Checksum tensors_alone;
+  if (old_) add(tensors_alone, content_.tensors);
+  if (metadata_text(path, metadata, "checksum") != (old_ ? tensors_alone.text() : checksum_of(content_)))
     fail<InputError>(path, ": its checksum does not hold");
 
-  TrainingState state;
-  state.iteration = metadata_number<std::int64_t>(path, metadata, "iteration");
-  state.position = metadata_number<std::int64_t>(path, metadata, "position");
-  state.random.seed = metadata_number<std::uint64_t>(path, metadata, "random_seed");
-  state.random.draw = metadata_number<std::uint64_t>(path, metadata, "random_draw");
-  state.settled = metadata_number<std::int64_t>(path, metadata, "settled") != 0;
-  state.settings = metadata_text(path, metadata, "config");
-  state.generator = metadata_text(path, metadata, "generator");
-  state.images = metadata_number<std::int64_t>(path, metadata, "images");
+  state_.iteration = metadata_number<std::int64_t>(path, metadata, "iteration");
+  state_.position = metadata_number<std::int64_t>(path, metadata, "position");
+  state_.random.seed = metadata_number<std::uint64_t>(path, metadata, "random_seed");
+  state_.random.draw = metadata_number<std::uint64_t>(path, metadata, "random_draw");
+  state_.settled = metadata_number<std::int64_t>(path, metadata, "settled") != 0;
+  state_.settings = metadata_text(path, metadata, "config");
+  state_.generator = metadata_text(path, metadata, "generator");
+  state_.images = metadata_number<std::int64_t>(path, metadata, "images");
+  if (old_) return;
+  state_.lpips = metadata_text(path, metadata, "lpips");
+  state_.metrics = metadata_text(path, metadata, "metrics");
+}
 
-  Checkpoint view{path, "safetensors", {}, metadata, {}};
-  for (const auto& [name, tensor] : content.tensors)
+void TrainingCheckpoint::fill(const Autoencoder& model, Adam& adam) const {
+  Checkpoint view{path_, "safetensors", {}, content_.metadata, {}};
+  for (const auto& [name, tensor] : content_.tensors)
     view.tensors[name] = {tensor.type, tensor.shape, [&tensor = tensor] { return tensor; }};
-  fill(encoder, view, "encoder.");
+  for (const auto& [name, encoder] : model.encoders()) om::fill(*encoder, view, name + ".");
 
   std::vector<Adam::State> adam_states;
   for (std::size_t i = 0; i < adam.parameters().size(); ++i)
-    adam_states.push_back(adam_state(path, content.tensors, adam.entry(i)));
+    adam_states.push_back(adam_state(path_, content_.tensors, adam.entry(i)));
   adam.set_state(adam_states);
-  return state;
 }
 
 }  // namespace om

@@ -16,7 +16,12 @@ namespace om {
 namespace {
 
 using Field = std::variant<std::string TrainConfig::*, std::int64_t TrainConfig::*, double TrainConfig::*,
-                           std::optional<double> TrainConfig::*>;
+                           std::optional<double> TrainConfig::*, std::optional<std::int64_t> TrainConfig::*>;
+
+template <class T>
+constexpr bool is_optional = false;
+template <class T>
+constexpr bool is_optional<std::optional<T>> = true;
 
 constexpr double unbounded = std::numeric_limits<double>::max();
 
@@ -31,15 +36,19 @@ const std::vector<Key>& table() {
   using C = TrainConfig;
   static const std::vector<Key> keys = {
       {"generator", &C::generator, true},
+      {"init", &C::init, true},
       {"images", &C::images, true},
       {"val", &C::val, true},
       {"lpips", &C::lpips, true},
       {"lpips_heads", &C::lpips_heads, true},
+      {"strategy", &C::strategy},
       {"iterations", &C::iterations, false, 0, 1e12},
+      {"stage1_iterations", &C::stage1_iterations, false, 0, 1e12},
       {"batch", &C::batch, false, 1, 65536},
       {"lr", &C::lr, false, 0, 1e30},
       {"lr_min", &C::lr_min, false, 0, 1e30},
       {"lr_noise_heads", &C::lr_noise_heads, false, 0, 1e30},
+      {"backbone_rate", &C::backbone_rate, false, 0, 1e6},
       {"beta1", &C::beta1, false, 0, std::nextafter(1.0, 0.0)},
       {"beta2", &C::beta2, false, 0, std::nextafter(1.0, 0.0)},
       {"eps", &C::eps, false, 0, 1},
@@ -98,8 +107,8 @@ std::string range_complaint(const TrainConfig& config, const Key& key) {
   return std::visit(
       [&](auto field) -> std::string {
         using T = std::remove_cvref_t<decltype(config.*field)>;
-        if constexpr (std::is_same_v<T, std::optional<double>>) {
-          return config.*field ? complaint(*(config.*field)) : "";
+        if constexpr (is_optional<T>) {
+          return config.*field ? complaint(static_cast<double>(*(config.*field))) : "";
         } else if constexpr (std::is_same_v<T, std::string>) {
           return "";
         } else {
@@ -110,6 +119,13 @@ std::string range_complaint(const TrainConfig& config, const Key& key) {
 }
 
 void read_value(TrainConfig& config, const Key& key, const JsonValue& value, const std::string& name) {
+  const auto whole_number = [&] {
+    const double x = number(value, name, key.name);
+    const auto* whole = std::get_if<std::int64_t>(&value);
+    const bool fits = whole ? std::abs(x) < 9.2e18 : std::abs(x) < 9e15 && x == std::floor(x);
+    if (!fits) fail<InputError>(name, ": '", key.name, "' expects a whole number");
+    return whole ? *whole : static_cast<std::int64_t>(x);
+  };
   std::visit(
       [&](auto field) {
         auto& target = config.*field;
@@ -118,18 +134,12 @@ void read_value(TrainConfig& config, const Key& key, const JsonValue& value, con
           const auto* words = std::get_if<std::string>(&value);
           if (words == nullptr) fail<InputError>(name, ": '", key.name, "' expects a text");
           target = *words;
-        } else if constexpr (std::is_same_v<T, std::int64_t>) {
-          const double x = number(value, name, key.name);
-          const auto* whole = std::get_if<std::int64_t>(&value);
-          const bool fits = whole ? std::abs(x) < 9.2e18 : std::abs(x) < 9e15 && x == std::floor(x);
-          if (!fits) fail<InputError>(name, ": '", key.name, "' expects a whole number");
-          target = whole ? *whole : static_cast<std::int64_t>(x);
+        } else if (is_optional<T> && std::holds_alternative<std::nullptr_t>(value)) {
+          target = T{};
+        } else if constexpr (std::is_same_v<T, double> || std::is_same_v<T, std::optional<double>>) {
+          target = number(value, name, key.name);
         } else {
-          if (std::is_same_v<T, std::optional<double>> && std::holds_alternative<std::nullptr_t>(value)) {
-            target = T{};
-          } else {
-            target = number(value, name, key.name);
-          }
+          target = whole_number();
         }
       },
       key.field);
@@ -188,6 +198,8 @@ std::string to_json(const TrainConfig& config, bool paths) {
           using T = std::remove_cvref_t<decltype(x)>;
           if constexpr (std::is_same_v<T, std::optional<double>>) {
             return x ? json_text(*x) : "null";
+          } else if constexpr (std::is_same_v<T, std::optional<std::int64_t>>) {
+            return x ? std::to_string(*x) : "null";
           } else if constexpr (std::is_same_v<T, std::int64_t>) {
             return std::to_string(x);
           } else {
@@ -224,7 +236,7 @@ void expect_equal(const TrainConfig& stored, const TrainConfig& given, const std
     const auto shown = [&](const TrainConfig& config) {
       return std::visit(
           [&](auto field) {
-            if constexpr (std::is_same_v<decltype(field), std::optional<double> TrainConfig::*>) {
+            if constexpr (is_optional<std::remove_cvref_t<decltype(config.*field)>>) {
               return config.*field ? text(*(config.*field)) : std::string("unset");
             } else {
               return text(config.*field);
@@ -237,6 +249,11 @@ void expect_equal(const TrainConfig& stored, const TrainConfig& given, const std
   }
 }
 
+void resolve_defaults(TrainConfig& config) {
+  if (config.two_stages() && !config.stage1_iterations) config.stage1_iterations = config.iterations;
+  if (config.strategy == "learning-rate" && !config.backbone_rate) config.backbone_rate = 0.01;
+}
+
 void check(const TrainConfig& config) {
   for (const Key& key : table())
     if (const std::string complaint = range_complaint(config, key); !complaint.empty())
@@ -245,6 +262,17 @@ void check(const TrainConfig& config) {
   if (config.images.empty()) fail<UsageError>("'images' is missing: the folder to train on");
   if (config.latent != "wplus" && config.latent != "z")
     fail<UsageError>("'latent' must be wplus or z, got '", printable(config.latent), "'");
+  if (config.strategy != "plain" && config.strategy != "two-networks" && config.strategy != "learning-rate")
+    fail<UsageError>("'strategy' must be plain, two-networks or learning-rate, got '",
+                     printable(config.strategy), "'");
+  if (config.strategy == "two-networks")
+    fail<UsageError>("'strategy' two-networks waits for files that hold two networks");
+  if (config.stage1_iterations && !config.two_stages())
+    fail<UsageError>("'stage1_iterations' needs a strategy of two stages, two-networks or learning-rate");
+  if (config.backbone_rate && config.strategy != "learning-rate")
+    fail<UsageError>("'backbone_rate' needs the strategy learning-rate");
+  if (config.lr_noise_heads && config.strategy == "two-networks")
+    fail<UsageError>("'lr_noise_heads' has no use with two networks: each trains as one, at 'lr'");
   if (config.lr_min > config.lr)
     fail<UsageError>("'lr_min' must not exceed 'lr', got ", config.lr_min, " and ", config.lr);
   if (config.keep_checkpoints == 1) fail<UsageError>("'keep_checkpoints' must be 0 (all) or at least 2");

@@ -14,16 +14,20 @@ namespace om {
 struct TrainConfig {
   // paths
   std::string generator;    ///< checkpoint of the frozen decoder
+  std::string init;         ///< model whose encoder (of two the latent one) is the start; empty: fresh values
   std::string images;       ///< folder to train on
   std::string val;          ///< folder to measure on; empty: none
   std::string lpips;        ///< torchvision backbone; empty: mean squared error alone
   std::string lpips_heads;  ///< the lpips package's heads for it
   // settings
-  std::int64_t iterations = 100'000;
+  std::string strategy = "plain";                 ///< or "two-networks", "learning-rate": see train/stage.h
+  std::int64_t iterations = 100'000;              ///< of the last stage
+  std::optional<std::int64_t> stage1_iterations;  ///< of the first of two; iterations where unset
   std::int64_t batch = 4;
   double lr = 1e-4;
   double lr_min = 1e-8;
   std::optional<double> lr_noise_heads;  ///< rate of the noise heads; lr where unset
+  std::optional<double> backbone_rate;   ///< times lr, all but the noise heads in stage 2; 0.01 where unset
   double beta1 = 0.5;
   double beta2 = 0.999;
   double eps = 1e-8;
@@ -38,6 +42,7 @@ struct TrainConfig {
   std::int64_t log_every = 1;         ///< iterations per line of metrics.jsonl
 
   Projection projection() const;
+  bool two_stages() const { return strategy != "plain"; }
 };
 
 /// Names of all keys, and whether each is a path.
@@ -63,6 +68,9 @@ void overlay(TrainConfig& into, const TrainConfig& from, const std::vector<std::
 /// UsageError naming the first of `keys` in which the two differ: what a resumed run may not change. Paths
 /// are compared as places, not as texts.
 void expect_equal(const TrainConfig& stored, const TrainConfig& given, const std::vector<std::string>& keys);
+
+/// Gives the settings that follow from others their values, so that a stored configuration says them.
+void resolve_defaults(TrainConfig& config);
 
 /// UsageError naming the first value that is out of range, missing or contradicts another.
 void check(const TrainConfig& config);

@@ -64,21 +64,41 @@ EvaluationMode::~EvaluationMode() {
   for (const auto& [network, training] : before_) network->set_training(training);
 }
 
+Tensor decode(const Autoencoder& model, Code code, const Decoding& decoding) {
+  Backend& backend = code.latent.backend();
+  if (decoding.noise == NoiseMaps::zero) {
+    code.noise = model.decoder().zero_noise(backend);
+  } else if (decoding.noise == NoiseMaps::random || code.noise.empty()) {
+    constexpr std::uint64_t beyond_training = std::uint64_t{1} << 62;
+    RandomSource random(decoding.seed, backend);
+    random.set_state(
+        {decoding.seed, beyond_training + decoding.picture * model.decoder().noise_sizes().size()});
+    code.noise = model.decoder().random_noise(1, random);
+  }
+  return model.decode(code);
+}
+
 Tensor reconstruct(const Autoencoder& model, const Tensor& images) {
   const NoGrad no_grad;
   const EvaluationMode evaluation(model);
-  if (images.size(0) == 1) return model(images);
+  if (images.size(0) == 1) return decode(model, model.encode(images), {});
   std::vector<Tensor> outputs;
-  for (std::int64_t i = 0; i < images.size(0); ++i) outputs.push_back(model(slice(images, 0, i, 1)));
+  for (std::int64_t i = 0; i < images.size(0); ++i)
+    outputs.push_back(
+        decode(model, model.encode(slice(images, 0, i, 1)), {.picture = static_cast<std::uint64_t>(i)}));
   return outputs.empty() ? images : concat(outputs, 0);
 }
 
-FloatImage reconstruct(const Autoencoder& model, const Image& image, Backend& backend) {
+FloatImage reconstruct(const Autoencoder& model, const Image& image, Backend& backend,
+                       const Decoding& decoding) {
+  const NoGrad no_grad;
+  const EvaluationMode evaluation(model);
   const auto size = model.decoder().size();
   const auto side = static_cast<int>(size);
   const Image resized =
       image.height == side && image.width == side ? image : resize_bilinear(image, side, side);
-  return to_float_images(reconstruct(model, to_tensor(resized.pixels, 1, size, backend))).front();
+  const Tensor input = to_tensor(resized.pixels, 1, size, backend);
+  return to_float_images(decode(model, model.encode(input), decoding)).front();
 }
 
 ImageScores score(const std::string& file, const Image& input, const FloatImage& output) {

@@ -39,11 +39,26 @@ class EvaluationMode {
   std::vector<std::pair<Module*, bool>> before_;  // each network and its mode
 };
 
+/// Noise maps to decode a picture with. Where the model predicts none, `predicted` is `random`.
+enum class NoiseMaps : std::uint8_t { predicted, random, zero };
+
+/// random: standard normal maps that belong to the seed and the picture's number, on every backend the same
+/// and far from the draws of a training run.
+struct Decoding {
+  NoiseMaps noise = NoiseMaps::predicted;
+  std::uint64_t seed = 0;
+  std::uint64_t picture = 0;
+};
+
+/// code -> image with those maps.
+Tensor decode(const Autoencoder& model, Code code, const Decoding& decoding);
+
 /// Reconstructions of [N, S, S, 3] in evaluation mode, without recording. Images go through one by one, so a
 /// result never depends on its neighbours.
 Tensor reconstruct(const Autoencoder& model, const Tensor& images);
 /// The same for one image, resized to the model's size.
-FloatImage reconstruct(const Autoencoder& model, const Image& image, Backend& backend);
+FloatImage reconstruct(const Autoencoder& model, const Image& image, Backend& backend,
+                       const Decoding& decoding = {});
 
 struct ImageScores {
   std::string file;

@@ -27,7 +27,7 @@ constexpr std::size_t longest_line = std::size_t{1} << 16;
 /// The iteration and kind of a line of metrics.jsonl; -1 where it is none.
 struct Line {
   std::int64_t iteration = -1;
-  bool validation = false;
+  bool validation = false;  // or the leak figure, which comes after it
 };
 
 Line parse_line(const std::string& line) {
@@ -37,7 +37,7 @@ Line parse_line(const std::string& line) {
   for (const auto& [key, value] : object.members) {
     if (const auto* n = std::get_if<std::int64_t>(&value); n != nullptr && key == "iteration")
       found.iteration = *n;
-    found.validation = found.validation || key == "validation";
+    found.validation = found.validation || key == "validation" || key == "leak";
   }
   return found;
 }
@@ -120,14 +120,17 @@ MetricsLog::~MetricsLog() { ::close(descriptor_); }
 
 void MetricsLog::cut(std::int64_t iteration, bool with_validation) {
   std::uint64_t keep = 0;
+  sum_ = {};
   const auto source = open_source(path_);
   ByteReader reader(*source);
   try {
     while (reader.remaining() > 0) {
-      const Line line = parse_line(reader.line(longest_line));
+      const std::string text = reader.line(longest_line);
+      const Line line = parse_line(text);
       if (line.iteration < 0 || line.iteration > iteration) break;
       if (line.validation && line.iteration == iteration && !with_validation) break;
       keep = reader.position();
+      sum_.add(text);
     }
   } catch (const InputError&) {  // a last line without its newline, or something that is no line at all
   }
@@ -135,6 +138,7 @@ void MetricsLog::cut(std::int64_t iteration, bool with_validation) {
 }
 
 void MetricsLog::append(std::string_view line) {
+  sum_.add(line);
   const std::string whole = std::string(line) + "\n";
   std::string_view left = whole;
   while (!left.empty()) {

@@ -4,6 +4,7 @@
 //   RUN/metrics.jsonl                      one JSON object a line; nothing in it depends on time or machine
 //   RUN/checkpoints/000100.safetensors     everything that continues the run after iteration 100
 //   RUN/samples/000100.png                 inputs beside their reconstructions
+//   RUN/stage1.safetensors                 the model of the first of two stages, without noise heads
 //   RUN/model.safetensors                  the finished model
 #pragma once
 
@@ -11,6 +12,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "train/checksum.h"
 
 namespace om {
 
@@ -21,6 +24,7 @@ class RunFolder {
   const std::string& path() const { return path_; }
   std::string config_file() const { return path_ + "/config.json"; }
   std::string metrics_file() const { return path_ + "/metrics.jsonl"; }
+  std::string stage1_file() const { return path_ + "/stage1.safetensors"; }
   std::string model_file() const { return path_ + "/model.safetensors"; }
   std::string checkpoint_file(std::int64_t iteration) const;
   std::string sample_file(std::int64_t iteration) const;
@@ -52,19 +56,22 @@ class MetricsLog {
   MetricsLog& operator=(const MetricsLog&) = delete;
 
   /// Drops every line after `iteration` (from the first line on that is broken or belongs to a later one),
-  /// and with it the validation of `iteration` itself unless `with_validation`. -1 drops all.
+  /// and with it validation and leak figure of `iteration` itself unless `with_validation`. -1 drops all.
   void cut(std::int64_t iteration, bool with_validation);
 
   /// Adds a line (without its newline).
   void append(std::string_view line);
   /// Waits until the lines are on the disk.
   void sync();
+  /// A text that differs where the lines differ.
+  std::string fingerprint() const { return sum_.text(); }
 
  private:
   [[noreturn]] void fail_with(const char* what) const;
 
   std::string path_;
   int descriptor_ = -1;
+  Checksum sum_;  // of the lines
 };
 
 }  // namespace om

@@ -2,38 +2,46 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
-#include <set>
+#include <optional>
+#include <utility>
 
 #include "io/atomic_file.h"
 #include "io/image_folder.h"
 #include "io/model_file.h"
-#include "io/resize.h"
 #include "nn/initial.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/run_folder.h"
-#include "train/schedule.h"
-#include "train/training_step.h"
+#include "train/run_pictures.h"
+#include "train/stage.h"
+#include "train/start.h"
 
 namespace om {
 namespace {
-
-constexpr std::size_t sample_images = 8;
 
 std::string absolute(const std::string& path) {
   return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
 }
 
-/// The settings that the run will have: the stored ones on resuming, else the given ones with absolute paths.
+/// The settings that the run will have: the stored ones on resuming (a larger `iterations` extends them),
+/// else the given ones with absolute paths.
 TrainConfig resolve(const TrainConfig& given, const TrainOptions& options, const RunFolder& folder) {
   if (options.out.empty()) fail<UsageError>("'out' is missing: the folder of the run");
   if (options.resume && folder.has_settings()) {
     TrainConfig stored;
     apply_json_file(stored, folder.config_file());
-    expect_equal(stored, given, options.given);
+    resolve_defaults(stored);
+    std::vector<std::string> keys = options.given;
+    const auto iterations = std::find(keys.begin(), keys.end(), "iterations");
+    if (iterations != keys.end() && given.iterations > stored.iterations) {
+      stored.iterations = given.iterations;
+      keys.erase(iterations);
+    }
+    expect_equal(stored, given, keys);
     check(stored);
     return stored;
   }
@@ -44,9 +52,10 @@ TrainConfig resolve(const TrainConfig& given, const TrainOptions& options, const
     fail<InputError>(folder.config_file(), ": is missing, so the run cannot be resumed");
   TrainConfig config = given;
   for (std::string* path :
-       {&config.generator, &config.images, &config.val, &config.lpips, &config.lpips_heads})
+       {&config.generator, &config.init, &config.images, &config.val, &config.lpips, &config.lpips_heads})
     *path = absolute(*path);
   check(config);
+  resolve_defaults(config);
   return config;
 }
 
@@ -59,8 +68,6 @@ LoaderOptions loader_options(const TrainConfig& config, std::int64_t size, int t
   return options;
 }
 
-/// JSON of a number, null where it is undefined.
-std::string json(const std::optional<double>& value) { return value ? fmt::format("{}", *value) : "null"; }
 /// The shortest text of the float that a tensor holds.
 std::string json(const Tensor& scalar) { return fmt::format("{}", static_cast<float>(scalar.item())); }
 
@@ -70,43 +77,53 @@ class Run {
   TrainResult operator()();
 
  private:
-  std::unique_ptr<Autoencoder> make_model();
-  std::vector<ParameterGroup> make_groups() const;
   void start_or_resume();
   bool resume();
+  void write_settings() const;
+  std::int64_t stored_iterations() const;
+  void expect_same_run(const std::string& path, const TrainingCheckpoint& checkpoint) const;
+  void enter(int stage);
   void step();
-  void log_step(const StepResult& result, double lr);
+  void log_step(const StepResult& result);
   bool settle(bool scheduled);
-  void write_samples();
-  bool validate();
+  bool show_pictures(bool scheduled);
   void save(bool settled);
   void prune();
   TrainResult result(bool interrupted) const;
 
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
-  bool on_schedule(std::int64_t i) const {
-    return i % config_.checkpoint_every == 0 || i == config_.iterations;
+  bool ends_a_stage(std::int64_t i) const {
+    return i == total_ || (config_.two_stages() && i == steps_before(config_, 2));
+  }
+  bool on_schedule(std::int64_t i) const { return i % config_.checkpoint_every == 0 || ends_a_stage(i); }
+  /// The run's first stage of two knows no noise heads yet.
+  NoiseMaps noise() const {
+    return training_->recipe().random_noise ? NoiseMaps::random : NoiseMaps::predicted;
+  }
+  void append(const std::string& members) {
+    metrics_->append(
+        fmt::format(R"({{"iteration": {}, {}, "stage": {}}})", state_.iteration, members, stage_));
   }
   void log(const std::string& line) const {
     if (options_.log) options_.log(line);
   }
-  std::optional<Image> read_resized(const std::filesystem::path& file);
 
   const TrainOptions& options_;
   Backend& backend_;
   RunFolder folder_;
   TrainConfig config_;
+  std::int64_t total_;  // steps of all stages
   RandomSource random_;
   std::unique_ptr<Autoencoder> model_;
   std::unique_ptr<Lpips> lpips_;
   std::unique_ptr<ImageLoader> loader_;
   std::unique_ptr<ImageFolder> val_;
-  Adam adam_;
-  CosineSchedule main_rate_, noise_rate_;
+  std::unique_ptr<RunPictures> pictures_;
+  int stage_ = 1;
+  std::optional<Training> training_;  // of that stage
   std::unique_ptr<MetricsLog> metrics_;
   TrainingState state_;
   std::int64_t saved_ = 0;  // iteration of the newest checkpoint; 0: none
-  std::set<std::string> named_;
 };
 
 Run::Run(const TrainConfig& given, const TrainOptions& options, Backend& backend)
@@ -114,50 +131,45 @@ Run::Run(const TrainConfig& given, const TrainOptions& options, Backend& backend
       backend_(backend),
       folder_(options.out),
       config_(resolve(given, options, folder_)),
+      total_(total_steps(config_)),
       random_(static_cast<std::uint64_t>(config_.seed), backend),
-      model_(make_model()),
-      adam_(make_groups(),
-            {config_.beta1, config_.beta2, config_.eps, config_.weight_decay, config_.clip_norm}),
-      main_rate_{config_.lr, config_.lr_min, config_.iterations},
-      noise_rate_{config_.lr_noise_heads.value_or(config_.lr),
-                  std::min(config_.lr_min, config_.lr_noise_heads.value_or(config_.lr)), config_.iterations} {
+      model_(make_model(config_, random_, backend)) {
+  // What a checkpoint holds is not read again: the file may be gone by then.
+  if (!config_.init.empty() && folder_.checkpoints().empty())
+    for (const std::string& line : start_from(config_.init, *model_, config_.projection())) log(line);
   if (!config_.lpips.empty()) {
     lpips_ = load_lpips(config_.lpips, config_.lpips_heads, backend_);
     lpips_->set_trainable(false);
+    state_.lpips = fingerprint(*lpips_);
   }
   if (!config_.val.empty()) val_ = std::make_unique<ImageFolder>(config_.val);
   const std::int64_t size = model_->decoder().size();
   loader_ = std::make_unique<ImageLoader>(ImageFolder(config_.images),
                                           loader_options(config_, size, options_.loader_threads));
+  pictures_ = std::make_unique<RunPictures>(*model_, loader_->folder(), val_.get(),
+                                            static_cast<std::uint64_t>(config_.seed), backend_, options_.stop,
+                                            [this](const std::string& line) { log(line); });
   state_.settings = to_json(config_, false);
   state_.generator = fingerprint(model_->decoder());
   state_.images = static_cast<std::int64_t>(loader_->folder().size());
+  enter(1);
 }
 
-std::unique_ptr<Autoencoder> Run::make_model() {
-  std::unique_ptr<Decoder> decoder = load_generator(config_.generator, backend_);
-  const EncoderConfig shape =
-      EncoderConfig::for_decoder(*decoder, config_.projection(), config_.encoder_width);
-  auto encoder = std::make_unique<Encoder>(shape, Placement{backend_});
-  initialize(*encoder, random_);
-  auto model = std::make_unique<Autoencoder>(std::move(encoder), std::move(decoder));
-  prepare_training(*model);
-  return model;
-}
-
-std::vector<ParameterGroup> Run::make_groups() const {
-  return encoder_groups(model_->encoder(), config_.lr, config_.lr_noise_heads.value_or(config_.lr));
+void Run::enter(int stage) {
+  stage_ = stage;
+  training_.emplace(*model_, lpips_.get(), stage_recipe(config_, stage), random_);
 }
 
 TrainResult Run::operator()() {
   start_or_resume();
-  if (state_.iteration == 0 && !validate()) return result(true);
+  if (state_.iteration == 0 && !show_pictures(true)) return result(true);
   if (!state_.settled && !settle(true)) return result(true);
-  while (state_.iteration < config_.iterations) {
+  while (state_.iteration < total_) {
     if (stopped()) {
       if (state_.iteration != saved_) save(true);
       return result(true);
     }
+    if (const int stage = stage_of(config_, state_.iteration + 1); stage != stage_) enter(stage);
     step();
     if (!settle(on_schedule(state_.iteration))) return result(true);
   }
@@ -172,13 +184,11 @@ void Run::start_or_resume() {
   loader_->seek(0);
   const bool fresh = !folder_.has_settings();
   folder_.create();
-  if (fresh) {
-    const std::string settings = to_json(config_, true);
-    write_file(folder_.config_file(), std::as_bytes(std::span(settings)));
-  }
+  if (fresh) write_settings();
   metrics_ = std::make_unique<MetricsLog>(folder_.metrics_file());
   folder_.remove_temporaries();
   if (!options_.resume || !resume()) metrics_->cut(-1, false);
+  if (!fresh && stored_iterations() != config_.iterations) write_settings();
   if (static_cast<std::size_t>(state_.images) != loader_->folder().size()) {
     log(fmt::format("{}: holds {} images, {} when the run began: its order differs from now on",
                     config_.images, loader_->folder().size(), state_.images));
@@ -186,28 +196,72 @@ void Run::start_or_resume() {
   }
 }
 
+void Run::write_settings() const {
+  const std::string settings = to_json(config_, true);
+  write_file(folder_.config_file(), std::as_bytes(std::span(settings)));
+}
+
+std::int64_t Run::stored_iterations() const {
+  TrainConfig stored;
+  apply_json_file(stored, folder_.config_file());
+  return stored.iterations;
+}
+
+/// InputError where the checkpoint is of another run than the settings and files make; a line where the run
+/// is to be longer than the checkpoint knows.
+void Run::expect_same_run(const std::string& path, const TrainingCheckpoint& checkpoint) const {
+  const TrainingState& state = checkpoint.state();
+  TrainConfig stored;
+  apply_json(stored, state.settings, path);  // older ones lack keys
+  resolve_defaults(stored);
+  const std::int64_t before = std::exchange(stored.iterations, config_.iterations);
+  if (before > config_.iterations || to_json(stored, false) != state_.settings)
+    fail<InputError>(path, ": was written with other settings than ", folder_.config_file(), " has now");
+  if (state.generator != state_.generator)
+    fail<InputError>(config_.generator, ": is not the generator that this run began with");
+  if (!checkpoint.old_format() && state.lpips != state_.lpips)
+    fail<InputError>(config_.lpips.empty() ? folder_.config_file() : config_.lpips,
+                     ": is not the perceptual loss that this run began with");
+  if (before == config_.iterations) return;
+  const int stage = stages_of(config_);
+  const StageRecipe recipe = stage_recipe(config_, stage);
+  const std::int64_t done = std::max<std::int64_t>(0, state.iteration - steps_before(config_, stage));
+  log(fmt::format("{} iterations where the run had {}: the cosine{} spans them all from now on, {:.4g} next",
+                  config_.iterations, before, stage == 2 ? " of stage 2" : "",
+                  recipe.rate(recipe.rates.main.value_or(*recipe.rates.noise_heads), done)));
+}
+
 /// False where there is no checkpoint. A broken one is reported and the one before it taken.
 bool Run::resume() {
   const std::vector<std::int64_t> there = folder_.checkpoints();
   for (auto newest = there.rbegin(); newest != there.rend(); ++newest) {
     const std::string path = folder_.checkpoint_file(*newest);
-    TrainingState state;
+    std::optional<TrainingCheckpoint> checkpoint;
     try {
-      state = load_checkpoint(path, model_->encoder(), adam_);
-      if (state.iteration != *newest) fail<InputError>(path, ": is of iteration ", state.iteration);
+      checkpoint.emplace(path);
+      if (checkpoint->state().iteration != *newest)
+        fail<InputError>(path, ": is of iteration ", checkpoint->state().iteration);
     } catch (const InputError& error) {
       log(fmt::format("{}; trying the checkpoint before it", error.what()));
       continue;
     }
-    if (state.settings != state_.settings)
-      fail<InputError>(path, ": was written with other settings than ", folder_.config_file(), " has now");
-    if (state.generator != state_.generator)
-      fail<InputError>(config_.generator, ": is not the generator that this run began with");
-    state_ = state;
-    saved_ = state.iteration;
-    random_.set_state(state.random);
-    loader_->seek(state.position);
-    metrics_->cut(state.iteration, state.settled);
+    expect_same_run(path, *checkpoint);
+    const TrainingState& stored = checkpoint->state();
+    if (const int stage = stage_of(config_, stored.iteration); stage != stage_) enter(stage);
+    checkpoint->fill(*model_, training_->adam());
+    if (checkpoint->old_format())
+      log(fmt::format("{}: of the old format, whose counters no checksum covers", path));
+    state_.iteration = saved_ = stored.iteration;
+    state_.position = stored.position;
+    state_.random = stored.random;
+    state_.settled = stored.settled;
+    state_.images = stored.images;
+    random_.set_state(stored.random);
+    loader_->seek(stored.position);
+    metrics_->cut(stored.iteration, stored.settled);
+    if (!checkpoint->old_format() && metrics_->fingerprint() != stored.metrics)
+      log(fmt::format("{}: its lines up to iteration {} are not those of the run; they are left as they are",
+                      folder_.metrics_file(), stored.iteration));
     log(fmt::format("resumed from {}", path));
     return true;
   }
@@ -221,11 +275,8 @@ void Run::step() {
   const ImageBatch batch = loader_->next();
   for (const std::string& line : loader_->take_warnings()) log(line);
   const Tensor images = to_tensor(batch.pixels, config_.batch, model_->decoder().size(), backend_);
-  const double lr = main_rate_.at(state_.iteration);
-  for (std::size_t g = 0; g < adam_.groups().size(); ++g)
-    adam_.set_lr(g, adam_.groups()[g].name == "main" ? lr : noise_rate_.at(state_.iteration));
-
-  const StepResult done = training_step(*model_, lpips_.get(), adam_, images);
+  const std::int64_t before = state_.iteration - steps_before(config_, stage_);
+  const StepResult done = training_->step(before, images);
   const double loss = done.loss.item();
   bool finite = std::isfinite(loss);
   for (const Tensor& norm : done.norms) finite = finite && std::isfinite(norm.item());
@@ -238,82 +289,60 @@ void Run::step() {
   ++state_.iteration;
   state_.position = loader_->position();
   state_.random = random_.state();
-  log_step(done, lr);
-  if (options_.after_step) options_.after_step({state_.iteration, config_.iterations, config_.batch, loss});
+  log_step(done);
+  if (options_.after_step) options_.after_step({state_.iteration, total_, config_.batch, loss});
 }
 
-void Run::log_step(const StepResult& done, double lr) {
-  if (state_.iteration % config_.log_every != 0 && state_.iteration != config_.iterations) return;
-  std::string line = fmt::format(R"({{"iteration": {}, "loss": {}, "mse": {})", state_.iteration,
-                                 json(done.loss), json(done.mse));
+void Run::log_step(const StepResult& done) {
+  if (state_.iteration % config_.log_every != 0 && !ends_a_stage(state_.iteration)) return;
+  const std::vector<ParameterGroup>& groups = training_->adam().groups();
+  std::string line = fmt::format(R"("loss": {}, "mse": {})", json(done.loss), json(done.mse));
   if (done.lpips.defined()) line += fmt::format(R"(, "lpips": {})", json(done.lpips));
-  line += fmt::format(R"(, "lr": {}, "grad_norm": {{)", lr);
+  line += fmt::format(R"(, "lr": {})", groups[0].lr);
+  if (groups.size() > 1 && training_->rate(0, 0) != training_->rate(1, 0))
+    line += fmt::format(R"(, "lr_noise_heads": {})", groups[1].lr);
+  line += R"(, "grad_norm": {)";
   for (std::size_t g = 0; g < done.norms.size(); ++g)
-    line += fmt::format(R"({}"{}": {})", g == 0 ? "" : ", ", adam_.groups()[g].name, json(done.norms[g]));
-  metrics_->append(line + "}}");
+    line += fmt::format(R"({}"{}": {})", g == 0 ? "" : ", ", groups[g].name, json(done.norms[g]));
+  append(line + "}");
 }
 
-/// What is due after an iteration: samples, validation, and then the checkpoint that says that they are done.
-/// False where a stop came in between; the checkpoint then says that they are not.
+/// What is due after an iteration: samples, validation, the model of a first stage and the leak figure of the
+/// last, and then the checkpoint that says that they are done. False where a stop came in between; the
+/// checkpoint then says that they are not.
 bool Run::settle(bool scheduled) {
-  const bool last = state_.iteration == config_.iterations;
-  if (config_.sample_every > 0 && (state_.iteration % config_.sample_every == 0 || last)) write_samples();
+  const bool shown = show_pictures(scheduled);
   if (!scheduled) return true;
-  const bool validated = validate();
-  save(validated);
-  if (validated) prune();
-  return validated;
+  save(shown);
+  if (shown) prune();
+  return shown;
 }
 
-std::optional<Image> Run::read_resized(const std::filesystem::path& file) {
-  try {
-    const auto side = static_cast<int>(model_->decoder().size());
-    return resize_bilinear(read_image(file), side, side);
-  } catch (const InputError& error) {
-    if (named_.insert(file.string()).second) log(fmt::format("{} (skipped)", error.what()));
-    return std::nullopt;
+bool Run::show_pictures(bool scheduled) {
+  const std::int64_t i = state_.iteration;
+  if (i > 0 && config_.sample_every > 0 && (i % config_.sample_every == 0 || ends_a_stage(i)))
+    pictures_->write_samples(folder_.sample_file(i), noise());
+  if (!scheduled) return true;
+  if (val_) {
+    const std::optional<std::string> figures = pictures_->validate(i, noise());
+    if (!figures) return false;
+    append(fmt::format(R"("validation": {{{}}})", *figures));
   }
-}
-
-void Run::write_samples() {
-  const ImageFolder& folder = val_ ? *val_ : loader_->folder();
-  std::vector<Image> inputs, outputs;
-  for (std::size_t i = 0; i < folder.size() && inputs.size() < sample_images; ++i) {
-    std::optional<Image> image = read_resized(folder.file(i));
-    if (!image) continue;
-    outputs.push_back(to_image(reconstruct(*model_, *image, backend_)));
-    inputs.push_back(std::move(*image));
+  if (config_.two_stages() && i == steps_before(config_, 2))
+    save_first_stage(folder_.stage1_file(), *model_, state_.settings);
+  if (val_ && i > 0 && i == total_) {
+    const std::optional<std::string> figures = pictures_->measure_leak();
+    if (!figures) return false;
+    append(fmt::format(R"("leak": {{{}}})", *figures));
   }
-  if (!inputs.empty())
-    write_png(folder_.sample_file(state_.iteration), contact_sheet(inputs, outputs, false));
-}
-
-/// One line of metrics over the validation folder; false where a stop came first.
-bool Run::validate() {
-  if (!val_) return true;
-  std::vector<ImageScores> scores;
-  for (const std::filesystem::path& file : val_->files()) {
-    if (stopped()) return false;
-    const std::optional<Image> image = read_resized(file);
-    if (image) scores.push_back(score(file.string(), *image, reconstruct(*model_, *image, backend_)));
-  }
-  if (scores.empty()) fail<InputError>(val_->folder().string(), ": none of its images can be read");
-  const ImageScores mean = mean_of(scores);
-  metrics_->append(fmt::format(
-      R"({{"iteration": {}, "validation": {{"images": {}, "psnr": {}, "ssim": {}, "ssim_wang": {}}}}})",
-      state_.iteration, scores.size(), json(mean.psnr), json(mean.ssim), json(mean.ssim_wang)));
-  const auto shown = [](const std::optional<double>& value) {
-    return value ? fmt::format("{:.4g}", *value) : "-";
-  };
-  log(fmt::format("iteration {}: validation PSNR {} dB, SSIM {} (Wang's {})", state_.iteration,
-                  shown(mean.psnr), shown(mean.ssim), shown(mean.ssim_wang)));
   return true;
 }
 
 void Run::save(bool settled) {
   metrics_->sync();
   state_.settled = settled;
-  save_checkpoint(folder_.checkpoint_file(state_.iteration), state_, model_->encoder(), adam_);
+  state_.metrics = metrics_->fingerprint();
+  save_checkpoint(folder_.checkpoint_file(state_.iteration), state_, *model_, training_->adam());
   saved_ = state_.iteration;
 }
 
@@ -333,7 +362,7 @@ void Run::prune() {
 }
 
 TrainResult Run::result(bool interrupted) const {
-  const std::size_t unreadable = loader_->unreadable() + (val_ ? named_.size() : 0);
+  const std::size_t unreadable = loader_->unreadable() + (val_ ? pictures_->unreadable() : 0);
   return {interrupted, state_.iteration, interrupted ? "" : folder_.model_file(),
           static_cast<std::int64_t>(unreadable)};
 }

@@ -6,12 +6,14 @@
 
 namespace om {
 
-std::vector<ParameterGroup> encoder_groups(const Encoder& encoder, double lr, double lr_noise_heads,
-                                           bool separate_noise_heads) {
-  ParameterGroup main{"main", {}, lr}, noise{"noise_heads", {}, lr_noise_heads};
+std::vector<ParameterGroup> encoder_groups(const Encoder& encoder, const GroupRates& rates) {
+  ParameterGroup main{"main", {}, rates.main.value_or(0)};
+  ParameterGroup noise{"noise_heads", {}, rates.noise_heads.value_or(0)};
   for (Entry& entry : encoder.parameters()) {
     const bool head = entry.name.starts_with("to_noise.") || entry.name.starts_with("intermediate_to_noise.");
-    (head && separate_noise_heads ? noise : main).parameters.push_back(std::move(entry));
+    const bool alone = head && !rates.one_group;
+    if (alone ? rates.noise_heads.has_value() : rates.main.has_value())
+      (alone ? noise : main).parameters.push_back(std::move(entry));
   }
   std::vector<ParameterGroup> groups;
   for (ParameterGroup* group : {&main, &noise})
@@ -19,18 +21,21 @@ std::vector<ParameterGroup> encoder_groups(const Encoder& encoder, double lr, do
   return groups;
 }
 
-void prepare_training(const Autoencoder& model) {
-  model.encoder().set_trainable(true);
-  model.encoder().set_training(true);
+void prepare_training(const Autoencoder& model, const Adam& adam) {
+  for (const Autoencoder::Part& part : model.encoders()) {
+    part.encoder->set_trainable(false);
+    part.encoder->set_training(true);
+  }
   model.decoder().set_trainable(false);
   model.decoder().set_training(false);
+  for (const Tensor& parameter : adam.parameters()) require_grad(parameter);
 }
 
-StepResult training_step(const Autoencoder& model, const Lpips* lpips, Adam& adam, const Tensor& images) {
+StepResult training_step(const Autoencoder& model, const Lpips* lpips, Adam& adam, const Tensor& images,
+                         const std::vector<Tensor>& noise) {
   StepResult result;
-  std::vector<Tensor> gradients;
   {
-    const Tensor output = model(images);
+    const Tensor output = noise.empty() ? model(images) : model(images, noise);
     const Tensor mse = sum_of_mse(output, images);
     Tensor loss = mse;
     if (lpips != nullptr) {
@@ -38,12 +43,12 @@ StepResult training_step(const Autoencoder& model, const Lpips* lpips, Adam& ada
       result.lpips = perceptual.detach();
       loss = mse + perceptual;
     }
-    gradients = grad({loss}, adam.parameters(), {.allow_unused = true});
+    result.gradients = grad({loss}, adam.parameters(), {.allow_unused = true});
     result.loss = loss.detach();
     result.mse = mse.detach();
     result.reconstruction = output.detach();
   }
-  result.norms = adam.step(gradients);
+  result.norms = adam.step(result.gradients);
   return result;
 }
 

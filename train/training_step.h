@@ -1,4 +1,4 @@
-// One step of the recipe: the encoder, in train mode, is pulled so that the frozen generator gives the input
+// One step of the recipe: encoders, in train mode, are pulled so that the frozen generator gives the input
 // back.
 //
 //   loss = sum over the images of (mean squared error + LPIPS)
@@ -13,23 +13,31 @@
 
 namespace om {
 
-/// The encoder's parameters as the optimiser's groups: "main" and "noise_heads" (to_noise and
-/// intermediate_to_noise) with a clip of their own, or, without `separate_noise_heads`, all in "main". A
-/// group without parameters is left out.
-std::vector<ParameterGroup> encoder_groups(const Encoder& encoder, double lr, double lr_noise_heads,
-                                           bool separate_noise_heads = true);
-
-/// Makes the encoder's parameters trainable and in train mode, the generator's constant and in evaluation
-/// mode.
-void prepare_training(const Autoencoder& model);
-
-struct StepResult {
-  Tensor loss, mse, lpips;    ///< [], sums over the batch, on the backend; lpips undefined without LPIPS
-  std::vector<Tensor> norms;  ///< of each group's gradients before clipping, []
-  Tensor reconstruction;      ///< [N, S, S, 3] from before the step
+/// First rates of an encoder's two parts; a part without one is not trained.
+struct GroupRates {
+  std::optional<double> main = {};         ///< all but the noise heads
+  std::optional<double> noise_heads = {};  ///< to_noise and intermediate_to_noise
+  bool one_group = false;                  ///< all of it at `main`, in one group
 };
 
-/// images [N, S, S, 3] in [-1, 1]. Reads nothing back, so it can be captured.
-StepResult training_step(const Autoencoder& model, const Lpips* lpips, Adam& adam, const Tensor& images);
+/// The encoder's parameters as the optimiser's groups, each with a clip of its own: "main" and "noise_heads".
+/// A group without parameters is left out.
+std::vector<ParameterGroup> encoder_groups(const Encoder& encoder, const GroupRates& rates);
+
+/// Makes what the optimiser trains trainable and all else constant, the encoders in train mode (statistics
+/// of one that stands still move) and the generator in evaluation mode.
+void prepare_training(const Autoencoder& model, const Adam& adam);
+
+struct StepResult {
+  Tensor loss, mse, lpips;        ///< [], sums over the batch, on the backend; lpips undefined without LPIPS
+  std::vector<Tensor> norms;      ///< of each group's gradients before clipping, []
+  std::vector<Tensor> gradients;  ///< of adam.parameters(), before clipping; undefined where there is none
+  Tensor reconstruction;          ///< [N, S, S, 3] from before the step
+};
+
+/// images [N, S, S, 3] in [-1, 1]; noise maps [N or 1, s, s, 1], 4x4 first, to decode with, or none: those
+/// that the model predicts. Reads nothing back and draws nothing, so it can be captured.
+StepResult training_step(const Autoencoder& model, const Lpips* lpips, Adam& adam, const Tensor& images,
+                         const std::vector<Tensor>& noise = {});
 
 }  // namespace om

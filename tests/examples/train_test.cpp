@@ -51,8 +51,54 @@ TEST_F(TrainTest, LeavesARunThatReconstructs) {
   EXPECT_EQ(checkpoint.exit_code, 0) << checkpoint.err;
 
   expect_error(2, train("run", {"--iterations", "5"}), "--resume");
-  expect_error(2, train("run", {"--iterations", "6", "--resume"}), "iterations");
+  expect_error(2, train("run", {"--iterations", "4", "--resume"}), "iterations");
   EXPECT_EQ(onemodel({"train", "--out", path("run"), "--resume"}).exit_code, 0);
+}
+
+TEST_F(TrainTest, TrainsInStagesAndMeasuresTheLeak) {
+  const ProgramRun run =
+      train("stages", {"--strategy", "learning-rate", "--stage1-iterations", "2", "--iterations", "3",
+                       "--backbone-rate", "0.1", "--val", path("photos")});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_NE(run.err.find("semantic leak: PSNR "), std::string::npos) << run.err;
+  const std::string metrics = content(path("stages/metrics.jsonl"));
+  EXPECT_NE(metrics.find("{\"iteration\": 5, \"leak\": {\"images\": 3, \"predicted\": {\"psnr\": "),
+            std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists(path("stages/stage1.safetensors")));
+
+  const Words leak = {"leak", "--model", path("stages/model.safetensors"), path("photos")};
+  const ProgramRun table = onemodel(leak);
+  EXPECT_EQ(table.exit_code, 0) << table.err;
+  EXPECT_NE(table.out.find("noise (3 images)"), std::string::npos) << table.out;
+  Words json = leak;
+  json.emplace_back("--json");
+  const ProgramRun figures = onemodel(json);
+  EXPECT_EQ(figures.exit_code, 0) << figures.err;
+  EXPECT_TRUE(figures.out.starts_with("{\n  \"images\": 3,\n  \"predicted\": {\"psnr\": ")) << figures.out;
+  // the same figure as the run's, which has the same seed
+  const std::string random = "\"random\": {\"psnr\": ";
+  const auto number = [&](const std::string& text) {
+    return std::stod(text.substr(text.find(random) + random.size()));
+  };
+  EXPECT_NEAR(number(figures.out), number(metrics), 1e-6);
+  // a model without noise heads predicts none
+  const ProgramRun first =
+      onemodel({"leak", "--model", path("stages/stage1.safetensors"), path("photos"), "--json"});
+  EXPECT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_NE(first.out.find("\"predicted\": {\"psnr\": null, \"ssim\": null, \"ssim_wang\": null}"),
+            std::string::npos)
+      << first.out;
+
+  expect_error(3, onemodel({"leak", "--model", path("generator.safetensors"), path("photos")}),
+               "generator.safetensors: ");
+  expect_error(3, onemodel({"leak", "--model", path("model.safetensors"), path("broken.png")}),
+               "broken.png: ");
+  expect_error(2, onemodel({"leak", path("photos")}), "--model is required");
+  expect_error(2, train("plain", {"--backbone-rate", "0.1"}),
+               "'backbone_rate' needs the strategy learning-rate");
+  expect_error(2, train("plain", {"--strategy", "both"}), "--strategy expects one of plain, two-networks");
+  expect_error(3, train("plain", {"--init", path("generator.safetensors")}),
+               "holds no encoder to start from");
 }
 
 TEST_F(TrainTest, RepeatsToTheByte) {

@@ -29,7 +29,7 @@ class UsageTest : public ProgramTest {
   }
 };
 
-const Words kCommands = {"import", "info", "generate", "train", "encode", "reconstruct"};
+const Words kCommands = {"import", "info", "generate", "train", "encode", "reconstruct", "leak"};
 
 TEST_F(UsageTest, HelpListsWhatThereIs) {
   const ProgramRun all = onemodel({"--help"});

@@ -22,6 +22,13 @@ std::string Case::metadata_or(const std::string& key, const std::string& fallbac
   return found == content_.metadata.end() ? fallback : found->second;
 }
 
+std::unique_ptr<Autoencoder> Case::autoencoder(Backend& backend) const {
+  Model model = load_model(read_checkpoint(checkpoint()), backend,
+                           metadata("kind") == "z" ? Projection::z : Projection::wplus);
+  if (!model.encoder || !model.decoder) fail<InputError>(checkpoint(), ": expects encoder and generator");
+  return std::make_unique<Autoencoder>(std::move(model.encoder), std::move(model.decoder));
+}
+
 const FileTensor& Case::file_tensor(const std::string& name) const {
   const auto found = content_.tensors.find(name);
   if (found == content_.tensors.end()) fail<InputError>(file_.string(), ": no tensor ", name);

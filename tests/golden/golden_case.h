@@ -23,7 +23,12 @@ class Case {
   /// Error where the case does not say.
   const std::string& metadata(const std::string& key) const;
   std::string metadata_or(const std::string& key, const std::string& fallback) const;
-  std::string checkpoint() const { return (file_.parent_path() / metadata("checkpoint")).string(); }
+  bool has_metadata(const std::string& key) const { return content_.metadata.contains(key); }
+  /// The file beside the case that its metadata names.
+  std::string beside(const std::string& key) const { return (file_.parent_path() / metadata(key)).string(); }
+  std::string checkpoint() const { return beside("checkpoint"); }
+  /// The checkpoint's encoder and generator, into Z where the case's `kind` says so.
+  std::unique_ptr<Autoencoder> autoencoder(Backend& backend) const;
 
   bool has(const std::string& name) const { return content_.tensors.contains(name); }
   const FileTensor& file_tensor(const std::string& name) const;

@@ -1,16 +1,16 @@
-// Golden training: a few steps of the authors' recipe from a given checkpoint on given images, with every
-// figure of the way checked: losses, gradient norms, the first reconstruction and gradients, final parameters
-// and batch-norm statistics.
+// Golden training: a few steps of the recipe from a given checkpoint on given images, run by the product's
+// own stage, with every figure of the way checked: losses, gradient norms, the first reconstruction and
+// gradients, final parameters and batch-norm statistics.
+//
+// Cases are the authors' (a `kind`, and `lr_to_noise` where the noise heads train apart) and ours
+// (make_training.py), which also name `strategy` and `stage`, and LPIPS weights.
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <sstream>
 
-#include "autograd/grad.h"
-#include "autograd/ops.h"
-#include "nn/losses.h"
 #include "tests/golden/golden_case.h"
-#include "train/adam.h"
-#include "train/schedule.h"
+#include "train/stage.h"
 
 namespace om::golden {
 namespace {
@@ -23,28 +23,45 @@ double largest_of(const std::vector<float>& values) {
   return largest;
 }
 
-/// One group, or the noise heads in a group of their own where the case gives them a rate.
-std::vector<ParameterGroup> groups_of(const Case& c, const Encoder& encoder) {
-  const double lr = number(c, "lr");
-  const std::string noise_lr = c.metadata_or("lr_to_noise", "");
-  if (noise_lr.empty()) return {{"encoder", encoder.parameters(), lr}};
-  ParameterGroup rest{"rest", {}, lr}, noise{"noise heads", {}, std::stod(noise_lr)};
-  for (const Entry& entry : encoder.parameters())
-    (entry.name.find("to_noise.") != std::string::npos ? noise : rest).parameters.push_back(entry);
-  return {rest, noise};
+/// The settings of a run that the case is a part of.
+TrainConfig config_of(const Case& c) {
+  TrainConfig config;
+  config.strategy = c.metadata_or("strategy", c.metadata("kind") == "two_stem" ? "two-networks" : "plain");
+  config.iterations = std::stoll(c.metadata("T_max"));
+  config.lr = number(c, "lr");
+  config.lr_min = number(c, "eta_min");
+  if (c.has_metadata("lr_to_noise")) config.lr_noise_heads = number(c, "lr_to_noise");
+  if (c.has_metadata("backbone_rate")) config.backbone_rate = number(c, "backbone_rate");
+  std::stringstream betas(c.metadata("betas"));
+  char comma = 0;
+  betas >> config.beta1 >> comma >> config.beta2;
+  config.weight_decay = number(c, "weight_decay");
+  config.clip_norm = number(c, "clip_norm");
+  config.seed = std::stoll(c.metadata_or("seed", "0"));
+  return config;
+}
+
+StageRecipe recipe_of(const Case& c) {
+  const TrainConfig config = config_of(c);
+  const int stage = std::stoi(c.metadata_or("stage", config.two_stages() ? "2" : "1"));
+  StageRecipe recipe = stage_recipe(config, stage);
+  // the authors' cases without a rate for the noise heads have one group
+  if (!c.has_metadata("strategy") && !config.lr_noise_heads) recipe.rates.one_group = true;
+  return recipe;
 }
 
 /// The reference gradients: within 1e-3 of the tensor's largest value or 1e-5 of the largest in the network.
 /// A convolution's bias before a batch norm in train mode has no true gradient: roundoff alone stands there,
 /// which the second bound covers.
-void check_first_gradients(const Case& c, const Adam& adam, const std::vector<Tensor>& gradients) {
+void check_first_gradients(const Case& c, const std::string& prefix, const Adam& adam,
+                           const std::vector<Tensor>& gradients) {
   double network = 0;
   for (const std::string& name : c.names())
     if (name.starts_with("first_grad.")) network = std::max(network, largest_of(to_f32(c.file_tensor(name))));
   std::size_t checked = 0;
   double worst = 0;
   for (std::size_t i = 0; i < gradients.size(); ++i) {
-    const std::string name = "first_grad.encoder." + adam.entry(i).name;
+    const std::string name = "first_grad." + prefix + adam.entry(i).name;
     EXPECT_EQ(c.has(name), gradients[i].defined()) << name;
     if (!c.has(name) || !gradients[i].defined()) continue;
     ++checked;
@@ -62,34 +79,37 @@ void check_first_gradients(const Case& c, const Adam& adam, const std::vector<Te
   std::cout << "  first gradients: " << checked << " tensors, worst at " << worst << " of its bound\n";
 }
 
-/// The starting rate of a parameter's group; names may be aliases, so the storage identifies it.
-double rate_of(const Tensor& parameter, const std::vector<ParameterGroup>& groups) {
-  for (const ParameterGroup& group : groups)
-    for (const Entry& entry : group.parameters)
-      if (entry.value.storage() == parameter.storage()) return group.lr;
-  fail("golden: a parameter that no group trains");
+/// The first rate of a parameter's group, 0 where none trains it; names may be aliases, so the storage
+/// identifies it.
+double rate_of(const Tensor& parameter, const std::vector<ParameterGroup>& groups, const Training& training) {
+  for (std::size_t g = 0; g < groups.size(); ++g)
+    for (const Entry& entry : groups[g].parameters)
+      if (entry.value.storage() == parameter.storage()) return training.rate(g, 0);
+  return 0;
 }
 
-/// 99.9% of all elements within 1e-3 of their tensor's largest, and no parameter off by more than 2 lr steps.
-void check_final(const Case& c, const Encoder& encoder, const std::vector<ParameterGroup>& groups,
-                 double steps) {
+/// 99.9% of all elements within 1e-3 of their tensor's largest, and no parameter off by more than 2 lr steps;
+/// one that nothing trains is as it was.
+void check_final(const Case& c, const Autoencoder& model, Training& training, double steps) {
   std::size_t elements = 0, outside = 0;
   double worst = 0;
-  for (const Entry& entry : encoder.entries(true)) {
-    const std::string name = "final.encoder." + entry.name;
-    if (!c.has(name)) continue;
-    const double lr = entry.role == Role::parameter ? rate_of(entry.value, groups) : 0;
-    const std::vector<float> reference = to_f32(c.file_tensor(name));
-    const std::vector<float> actual = to_f32(to_file(entry.value, entry.layout));
-    ASSERT_EQ(actual.size(), reference.size()) << name;
-    const double bound = 1e-3 * largest_of(reference);
-    for (std::size_t j = 0; j < actual.size(); ++j) {
-      const double error = std::abs(static_cast<double>(actual[j]) - static_cast<double>(reference[j]));
-      ++elements;
-      outside += !(error <= bound);
-      if (entry.role != Role::parameter) continue;
-      worst = std::max(worst, error);
-      ASSERT_LE(error, 2 * lr * steps) << name << " [" << j << "]";
+  for (const auto& [network, encoder] : model.encoders()) {
+    for (const Entry& entry : encoder->entries(true)) {
+      const std::string name = "final." + network + "." + entry.name;
+      if (!c.has(name)) continue;
+      const double lr = rate_of(entry.value, training.adam().groups(), training);
+      const std::vector<float> reference = to_f32(c.file_tensor(name));
+      const std::vector<float> actual = to_f32(to_file(entry.value, entry.layout));
+      ASSERT_EQ(actual.size(), reference.size()) << name;
+      const double bound = 1e-3 * largest_of(reference);
+      for (std::size_t j = 0; j < actual.size(); ++j) {
+        const double error = std::abs(static_cast<double>(actual[j]) - static_cast<double>(reference[j]));
+        ++elements;
+        outside += !(error <= bound);
+        if (entry.role != Role::parameter) continue;
+        worst = std::max(worst, error);
+        ASSERT_LE(error, 2 * lr * steps) << name << " [" << j << "]";
+      }
     }
   }
   std::cout << "  final: " << outside << " of " << elements << " elements outside, parameters off by at most "
@@ -98,30 +118,30 @@ void check_final(const Case& c, const Encoder& encoder, const std::vector<Parame
   EXPECT_LE(static_cast<double>(outside), 1e-3 * static_cast<double>(elements));
 }
 
+/// |value / reference - 1| <= tolerance; the largest seen goes to `worst`.
+void check_relative(const std::string& what, const Tensor& value, double reference, double tolerance,
+                    double& worst) {
+  const double error = std::abs(value.item() / reference - 1);
+  EXPECT_LE(error, tolerance) << what << ": " << value.item() << ", the reference " << reference;
+  worst = std::max(worst, error);
+}
+
 }  // namespace
 
 void run_training(const Case& c, Backend& backend) {
-  if (c.metadata("kind") != "wplus" && c.metadata("kind") != "z")
-    GTEST_SKIP() << "training of kind " << c.metadata("kind") << " is not built yet";
-  const Checkpoint checkpoint = read_checkpoint(c.checkpoint());
-  bool known_decoder = false;
-  for (const auto& [name, tensor] : checkpoint.tensors)
-    known_decoder = known_decoder || name.ends_with("convs.0.conv.weight");
-  if (!known_decoder) GTEST_SKIP() << "training with this decoder is not built yet";
-
-  Model model =
-      load_model(checkpoint, backend, c.metadata("kind") == "z" ? Projection::z : Projection::wplus);
-  ASSERT_TRUE(model.encoder && model.decoder);
-  const Autoencoder autoencoder(std::move(model.encoder), std::move(model.decoder));
-  Encoder& encoder = autoencoder.encoder();
-  encoder.set_training(true);
-  encoder.set_trainable(true);
-  const std::vector<ParameterGroup> groups = groups_of(c, encoder);
-  Adam adam(groups, AdamOptions{.beta1 = 0.5,
-                                .beta2 = 0.999,
-                                .eps = 1e-8,
-                                .weight_decay = number(c, "weight_decay"),
-                                .clip_norm = number(c, "clip_norm")});
+  const std::string& kind = c.metadata("kind");
+  ASSERT_TRUE(kind == "wplus" || kind == "z" || kind == "two_stem") << kind;
+  const std::unique_ptr<Autoencoder> model = c.autoencoder(backend);
+  std::unique_ptr<Lpips> lpips;
+  if (c.has_metadata("lpips")) {
+    const std::string file = c.beside("lpips");
+    lpips = load_lpips(file, file, backend);
+    lpips->set_trainable(false);
+  }
+  RandomSource random(static_cast<std::uint64_t>(config_of(c).seed), backend);
+  Training training(*model, lpips.get(), recipe_of(c), random);
+  const std::size_t groups = training.adam().groups().size();
+  const std::string prefix = model->encoders().back().name + ".";  // of the network that trains
 
   const FileTensor& images = c.file_tensor("images");  // [steps, N, 3, H, W]
   const auto steps = static_cast<std::size_t>(images.shape[0]);
@@ -130,30 +150,24 @@ void run_training(const Case& c, Backend& backend) {
   const Shape batch{images.shape[1], images.shape[2], images.shape[3], images.shape[4]};
   const std::vector<float> losses = to_f32(c.file_tensor("losses"));
   const std::vector<float> norms = to_f32(c.file_tensor("grad_norms_before_clip"));
+  ASSERT_EQ(losses.size(), steps);
+  ASSERT_EQ(norms.size(), steps * groups);
   double worst_loss = 0, worst_norm = 0;
-  for (std::size_t step = 0; step < steps; ++step) {
-    const std::span<const float> part(pixels.data() + step * per_step, per_step);
+  for (std::size_t i = 0; i < steps; ++i) {
+    const std::span<const float> part(pixels.data() + i * per_step, per_step);
     const Tensor image = layouts::image.from_file(Tensor::from_host(part, batch, backend));
-    const Tensor reconstruction = autoencoder(image);
-    if (step == 0) expect_close(c, "first_reconstruction", reconstruction.detach(), 1e-4);
-    const Tensor loss = sum_of_mse(reconstruction, image);
-    const std::vector<Tensor> gradients = grad({loss}, adam.parameters(), {.allow_unused = true});
-    if (step == 0) check_first_gradients(c, adam, gradients);
-    for (std::size_t group = 0; group < groups.size(); ++group) {
-      const CosineSchedule schedule{groups[group].lr, number(c, "eta_min"), std::stoll(c.metadata("T_max"))};
-      adam.set_lr(group, schedule.at(static_cast<std::int64_t>(step)));
+    const StepResult step = training.step(static_cast<std::int64_t>(i), image);
+    if (i == 0) {
+      expect_close(c, "first_reconstruction", step.reconstruction, 1e-4);
+      check_first_gradients(c, prefix, training.adam(), step.gradients);
     }
-    const std::vector<Tensor> norm = adam.step(gradients);
-    worst_loss = std::max(worst_loss, std::abs(loss.item() / static_cast<double>(losses[step]) - 1));
-    for (std::size_t group = 0; group < groups.size(); ++group)
-      worst_norm = std::max(
-          worst_norm,
-          std::abs(norm[group].item() / static_cast<double>(norms[step * groups.size() + group]) - 1));
+    check_relative(text("loss of step ", i), step.loss, losses[i], 1e-5, worst_loss);
+    for (std::size_t g = 0; g < groups; ++g)
+      check_relative(text("norm of group ", g, " in step ", i), step.norms[g], norms[i * groups + g], 1e-4,
+                     worst_norm);
   }
   std::cout << "  losses within " << worst_loss << ", gradient norms within " << worst_norm << " relative\n";
-  EXPECT_LE(worst_loss, 1e-5);
-  EXPECT_LE(worst_norm, 1e-4);
-  check_final(c, encoder, groups, static_cast<double>(steps));
+  check_final(c, *model, training, static_cast<double>(steps));
 }
 
 }  // namespace om::golden

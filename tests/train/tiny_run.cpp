@@ -3,8 +3,10 @@
 #include <fstream>
 #include <sstream>
 
+#include "autograd/ops.h"
 #include "io/image.h"
 #include "io/model_file.h"
+#include "io/safetensors.h"
 #include "models/stylegan2.h"
 #include "nn/initial.h"
 #include "tensor/registry.h"
@@ -52,6 +54,29 @@ TinyRun::TinyRun() {
   config.seed = 11;
   config.checkpoint_every = 2;
   config.sample_every = 3;
+}
+
+void TinyRun::add_lpips() {
+  RandomSource random(5, backend("cpu"));
+  SafeTensors file;
+  const auto add = [&](const std::string& name, const Shape& shape, double scale) {
+    file.tensors[name] = to_file(random.normal(shape) * scale);
+  };
+  int first = 3;
+  for (const int layer : {0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28}) {
+    add(text("features.", layer, ".weight"), {4, first, 3, 3}, 0.3);
+    add(text("features.", layer, ".bias"), {4}, 0.1);
+    first = 4;
+  }
+  for (int layer = 0; layer < 5; ++layer) add(text("lin", layer, ".model.1.weight"), {1, 4, 1, 1}, 0.1);
+  config.lpips = config.lpips_heads = folder_ / "lpips.safetensors";
+  write_safetensors(config.lpips, file);
+}
+
+void TinyRun::set_strategy(const std::string& strategy) {
+  config.strategy = strategy;
+  config.iterations = 3;
+  config.stage1_iterations = 3;
 }
 
 TrainResult TinyRun::run(const std::string& name, bool resume, TrainOptions options) {

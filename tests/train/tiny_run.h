@@ -20,6 +20,11 @@ class TinyRun {
   TrainConfig config;  ///< 6 iterations of batch 2, a checkpoint every 2, samples every 3
   std::vector<std::string> log;
 
+  /// Adds a perceptual loss: a VGG16 of four channels a layer with random weights.
+  void add_lpips();
+  /// Two stages of three steps each.
+  void set_strategy(const std::string& strategy);
+
   std::string out(const std::string& name) const { return folder_ / name; }
   const ScratchFolder& folder() const { return folder_; }
   TrainResult run(const std::string& name, bool resume = false, TrainOptions options = {});
@@ -27,6 +32,33 @@ class TinyRun {
  private:
   ScratchFolder folder_;
 };
+
+/// A stop after so many steps.
+struct StopAfter {
+  explicit StopAfter(std::int64_t step) {
+    options.stop = &flag;
+    options.after_step = [this, step](const StepReport& report) { flag = report.iteration >= step; };
+  }
+  std::atomic<bool> flag = false;
+  TrainOptions options;
+};
+
+/// The message of the E that `run` ends in.
+template <class E>
+std::string message(const auto& run) {
+  try {
+    run();
+  } catch (const E& error) {
+    return error.what();
+  } catch (const std::exception& error) {
+    return std::string("another error: ") + error.what();
+  }
+  return "no error";
+}
+
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 /// Every file below a folder by its relative path.
 std::map<std::string, std::string> files_of(const std::filesystem::path& folder);

@@ -19,25 +19,12 @@
 namespace om {
 namespace {
 
+using test::contains;
 using test::difference;
 using test::files_of;
+using test::message;
+using test::StopAfter;
 using test::TinyRun;
-
-template <class E>
-std::string message(const auto& run) {
-  try {
-    run();
-  } catch (const E& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    return std::string("another error: ") + error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 std::vector<double> losses(const std::string& metrics) {
   std::vector<double> out;
@@ -47,16 +34,6 @@ std::vector<double> losses(const std::string& metrics) {
       out.push_back(std::stod(line.substr(at + 8)));
   return out;
 }
-
-/// A stop after so many steps.
-struct StopAfter {
-  explicit StopAfter(std::int64_t step) {
-    options.stop = &flag;
-    options.after_step = [this, step](const StepReport& report) { flag = report.iteration >= step; };
-  }
-  std::atomic<bool> flag = false;
-  TrainOptions options;
-};
 
 TEST(Train, LossFallsAndTheRunIsComplete) {
   TinyRun tiny;

@@ -1,0 +1,83 @@
+// onemodel leak: how much of a picture a model's noise maps carry (the paper's semantic leak).
+#include <fmt/core.h>
+
+#include <iostream>
+#include <memory>
+
+#include "examples/common.h"
+#include "examples/inputs.h"
+#include "io/model_file.h"
+#include "io/resize.h"
+#include "train/flat_json.h"
+#include "train/leak.h"
+
+namespace om {
+namespace {
+
+struct LeakOptions {
+  std::string model;
+  std::vector<std::string> images;
+  bool json = false;
+};
+
+constexpr std::pair<NoiseMaps, const char*> kinds[] = {
+    {NoiseMaps::predicted, "predicted"}, {NoiseMaps::random, "random"}, {NoiseMaps::zero, "zero"}};
+
+void print_json(const SemanticLeak& leak) {
+  const auto number = [](const std::optional<double>& value) { return value ? json_text(*value) : "null"; };
+  std::string out = text("{\n  \"images\": ", leak.images());
+  for (const auto& [noise, name] : kinds) {
+    const ImageScores mean = leak.mean(noise);
+    out += text(",\n  \"", name, "\": {\"psnr\": ", number(mean.psnr), ", \"ssim\": ", number(mean.ssim),
+                ", \"ssim_wang\": ", number(mean.ssim_wang), "}");
+  }
+  std::cout << out << "\n}\n";
+}
+
+void print_table(const SemanticLeak& leak) {
+  const auto cell = [](const std::optional<double>& value, int digits) {
+    return value ? fmt::format("{:.{}f}", *value, digits) : std::string("-");
+  };
+  std::cout << fmt::format("{:>8} {:>8} {:>10}  noise ({} images)\n", "PSNR dB", "SSIM", "SSIM Wang",
+                           leak.images());
+  for (const auto& [noise, name] : kinds) {
+    const ImageScores mean = leak.mean(noise);
+    std::cout << fmt::format("{:>8} {:>8} {:>10}  {}\n", cell(mean.psnr, 2), cell(mean.ssim, 4),
+                             cell(mean.ssim_wang, 4), name);
+  }
+}
+
+int measure_leak(const LeakOptions& options, const Common& common) {
+  Backend& backend = start(common);
+  const std::unique_ptr<Autoencoder> model = load_autoencoder(options.model, backend);
+  if (!model->predicts_latent())
+    fail<InputError>(options.model, ": the encoder predicts no latents, only noise");
+  const auto side = static_cast<int>(model->decoder().size());
+  catch_interrupts();
+  SemanticLeak leak(*model, static_cast<std::uint64_t>(common.seed), backend);
+  ImageInputs inputs(options.images);
+  Pace pace(inputs.files().size());
+  while (const auto item = inputs.next()) {
+    stop_if_interrupted();
+    leak.add(item->file, resize_bilinear(item->image, side, side));
+    pace.step();
+  }
+  if (leak.images() == 0) return inputs.exit_code();
+  options.json ? print_json(leak) : print_table(leak);
+  return inputs.exit_code();
+}
+
+}  // namespace
+
+Command leak_command() {
+  auto o = std::make_shared<LeakOptions>();
+  return {
+      "leak",
+      "Measure the semantic leak: PSNR and SSIM with predicted, random and zero noise",
+      {{"--model", "FILE", &o->model, "Checkpoint with encoder and generator, PyTorch's or ours", kRequired},
+       {"IMAGES", "", &o->images, "PNG or JPEG files, or folders of them", kRequired},
+       {"--json", "", &o->json, "Print the figures as JSON"}},
+      [o](const Common& common) { return measure_leak(*o, common); }};
+}
+
+}  // namespace om

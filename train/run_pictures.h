@@ -1,0 +1,52 @@
+// What a run shows of itself besides its loss: sheets of samples, figures over the validation folder, and the
+// semantic leak. One picture at a time, so that a stop is seen soon.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "io/image_folder.h"
+#include "train/evaluate.h"
+
+namespace om {
+
+class RunPictures {
+ public:
+  using Log = std::function<void(const std::string&)>;
+
+  /// Samples come from `val`, or from `images` where it is null. What is passed must outlive it.
+  RunPictures(const Autoencoder& model, const ImageFolder& images, const ImageFolder* val, std::uint64_t seed,
+              Backend& backend, const std::atomic<bool>* stop, Log log);
+
+  /// Inputs beside their reconstructions; nothing where no picture can be read.
+  void write_samples(const std::string& file, NoiseMaps noise);
+
+  /// Means over the validation folder as the members of a JSON object, and one line to the log. Nothing where
+  /// a stop came first. InputError where none of its pictures can be read.
+  std::optional<std::string> validate(std::int64_t iteration, NoiseMaps noise);
+  std::optional<std::string> measure_leak();
+
+  /// Pictures that could not be read, each named once in the log.
+  std::size_t unreadable() const { return named_.size(); }
+
+ private:
+  std::optional<Image> read_resized(const std::filesystem::path& file);
+  /// Calls body(file, picture, number) for each; false where a stop came first.
+  template <class Body>
+  bool for_each(const Body& body);
+
+  const Autoencoder& model_;
+  const ImageFolder& images_;
+  const ImageFolder* val_;
+  std::uint64_t seed_;
+  Backend& backend_;
+  const std::atomic<bool>* stop_;
+  Log log_;
+  std::set<std::string> named_;
+};
+
+}  // namespace om

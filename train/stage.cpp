@@ -1,0 +1,66 @@
+#include "train/stage.h"
+
+#include <algorithm>
+
+#include "train/schedule.h"
+
+namespace om {
+
+int stages_of(const TrainConfig& config) { return config.two_stages() ? 2 : 1; }
+
+int stage_of(const TrainConfig& config, std::int64_t iteration) {
+  return config.two_stages() && iteration > steps_before(config, 2) ? 2 : 1;
+}
+
+std::int64_t steps_before(const TrainConfig& config, int stage) {
+  return stage == 2 ? config.stage1_iterations.value_or(config.iterations) : 0;
+}
+
+std::int64_t total_steps(const TrainConfig& config) {
+  return steps_before(config, stages_of(config)) + config.iterations;
+}
+
+StageRecipe stage_recipe(const TrainConfig& config, int stage) {
+  const bool first_of_two = config.two_stages() && stage == 1;
+  StageRecipe recipe;
+  recipe.random_noise = first_of_two;
+  recipe.lr_min = config.lr_min;
+  recipe.iterations = first_of_two ? steps_before(config, 2) : config.iterations;
+  recipe.adam = {config.beta1, config.beta2, config.eps, config.weight_decay, config.clip_norm};
+  recipe.rates = {.main = config.lr, .noise_heads = config.lr_noise_heads.value_or(config.lr)};
+  if (config.strategy == "two-networks") {
+    recipe.noise_network = stage == 2;
+    recipe.rates.one_group = true;
+  } else if (first_of_two) {
+    recipe.rates.noise_heads.reset();
+  } else if (config.two_stages()) {
+    const double factor = config.backbone_rate.value_or(0.01);
+    recipe.rates.main = factor > 0 ? std::optional(factor * config.lr) : std::nullopt;
+  }
+  return recipe;
+}
+
+double StageRecipe::rate(double first, std::int64_t done) const {
+  return CosineSchedule{first, std::min(lr_min, first), iterations}.at(done);
+}
+
+Training::Training(const Autoencoder& model, const Lpips* lpips, const StageRecipe& recipe,
+                   RandomSource& random)
+    : model_(model),
+      lpips_(lpips),
+      recipe_(recipe),
+      random_(random),
+      adam_(encoder_groups(recipe.noise_network ? *model.noise_encoder() : model.encoder(), recipe.rates),
+            recipe.adam) {
+  prepare_training(model, adam_);
+  for (const ParameterGroup& group : adam_.groups()) first_rates_.push_back(group.lr);
+}
+
+StepResult Training::step(std::int64_t done, const Tensor& images) {
+  for (std::size_t g = 0; g < first_rates_.size(); ++g) adam_.set_lr(g, rate(g, done));
+  std::vector<Tensor> noise;
+  if (recipe_.random_noise) noise = model_.decoder().random_noise(1, random_);
+  return training_step(model_, lpips_, adam_, images, noise);
+}
+
+}  // namespace om

@@ -1,0 +1,70 @@
+// The stages of a run: what each of them trains, at which rates, and with which noise maps (the paper's
+// section on the semantic leak). A stage begins with a fresh optimiser and has a cosine of its own.
+//
+//   strategy        stage 1                                     stage 2
+//   plain           everything
+//   two-networks    the latent encoder, on random noise         the noise encoder; the latent encoder's
+//                                                               weights stand, its statistics move
+//   learning-rate   all but the noise heads, on random noise    the noise heads at lr_noise_heads, the rest
+//                                                               at backbone_rate x lr (0: its weights stand)
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "autograd/random.h"
+#include "train/config.h"
+#include "train/training_step.h"
+
+namespace om {
+
+struct StageRecipe {
+  bool noise_network = false;  ///< trains the noise encoder of two networks, else the (latent) encoder
+  bool random_noise = false;   ///< decodes with fresh random maps in every step, not with predicted ones
+  GroupRates rates;            ///< of the first step
+  double lr_min = 1e-8;        ///< of the last, or that of the first where it is smaller
+  std::int64_t iterations = 1;
+  AdamOptions adam;
+
+  /// The rate after `done` steps of a group whose first is `first`.
+  double rate(double first, std::int64_t done) const;
+};
+
+/// Stages of a run: 1 or 2.
+int stages_of(const TrainConfig& config);
+/// The stage of the run's step number `iteration`, from 1 on (0 counts as the first).
+int stage_of(const TrainConfig& config, std::int64_t iteration);
+/// Steps of the run before a stage, and of all stages.
+std::int64_t steps_before(const TrainConfig& config, int stage);
+std::int64_t total_steps(const TrainConfig& config);
+StageRecipe stage_recipe(const TrainConfig& config, int stage);
+
+/// A stage in progress: model, optimiser, schedule and random numbers, one step at a time.
+class Training {
+ public:
+  /// Puts the networks into the modes that the stage needs. What is passed must outlive it; `lpips` may be
+  /// null.
+  Training(const Autoencoder& model, const Lpips* lpips, const StageRecipe& recipe, RandomSource& random);
+
+  /// The stage's step after `done` finished ones. images [N, S, S, 3] in [-1, 1].
+  StepResult step(std::int64_t done, const Tensor& images);
+
+  /// A group's rate in that step.
+  double rate(std::size_t group, std::int64_t done) const {
+    return recipe_.rate(first_rates_.at(group), done);
+  }
+
+  Adam& adam() { return adam_; }
+  const StageRecipe& recipe() const { return recipe_; }
+
+ private:
+  const Autoencoder& model_;
+  const Lpips* lpips_;
+  StageRecipe recipe_;
+  RandomSource& random_;
+  Adam adam_;
+  std::vector<double> first_rates_;  // by group
+};
+
+}  // namespace om
