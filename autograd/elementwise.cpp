@@ -166,6 +166,8 @@ Tensor reciprocal(const Tensor& x) {
 Tensor power(const Tensor& x, double exponent) {
   return record("power", run_unary("power", UnaryOp::power, x, exponent), {x}, keep_input(0),
                 [exponent](const Saved& s, const Tensor& g) {
+                  // 0 x^-1 is no number at 0, where x^0 is as flat as elsewhere.
+                  if (exponent == 0) return Gradients{Tensor::zeros(g.shape(), g.dtype(), g.backend())};
                   return Gradients{g * exponent * power(s.input(0), exponent - 1)};
                 });
 }

@@ -1,6 +1,9 @@
-// Ops that a backend may run as one kernel (tensor/fused.h): what stands between two convolutions. Where it
-// has none, or for dtypes that it does not take, they run composed from other ops; the composed form is their
-// definition, and the one that second derivatives go through.
+// Ops that a backend may run as one kernel (tensor/fused.h): what stands between two convolutions, and the
+// comparison of features. Where it has none they run composed from other ops; the composed form is their
+// definition.
+//
+// In bf16, images x and y are bf16 and everything else float32: coefficients of another dtype are cast, x is
+// not promoted, all is computed in float32 and y rounded once. Other mixed operands promote as in ops.h.
 #pragma once
 
 #include "tensor/tensor.h"
@@ -15,8 +18,9 @@ struct ChannelActivation {
   Tensor residual = {};  ///< x's shape; undefined: none
   double slope = 1;      ///< of the leaky relu, in [0, 1]; 1: none
   double gain = 1;       ///< > 0
+  Tensor factor = {};    ///< after the activation, [1 or N, 1, 1, C] or [C]; undefined: 1
 };
-/// y = gain f(scale x + strength noise + bias + residual), f(u) = u > 0 ? u : slope u. x [N, H, W, C].
+/// y = gain f(scale x + strength noise + bias + residual) factor, f(u) = u > 0 ? u : slope u. x [N, H, W, C].
 Tensor channel_activation(const Tensor& x, const ChannelActivation& options);
 
 struct BatchNormOptions {
@@ -26,11 +30,18 @@ struct BatchNormOptions {
 };
 struct BatchNormResult {
   Tensor y;
-  Tensor mean, variance;  ///< of the batch, [1, 1, 1, C], biased, without gradient: for running statistics
+  /// Of the batch, [1, 1, 1, C], biased, without gradient: for running statistics. y's gradient may read
+  /// them too: to overwrite them before it ran is an error there.
+  Tensor mean, variance;
 };
 /// Batch normalisation by the statistics of x [N, H, W, C], with weight and bias [C], then residual and
 /// activation.
 BatchNormResult batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
                            const BatchNormOptions& options);
+
+/// LPIPS's comparison of features (Zhang et al. 2018, equation 1): a, b [N, H, W, C], weights [C] -> [N],
+///   1 / (H W) sum over h, w, c of weights[c] (a^ - b^)^2,  a^ = a / (|a| + 1e-10) over the channels
+/// Where |a| = 0, a^ is 0, and so is its gradient. f32 for bf16 features.
+Tensor feature_distance(const Tensor& a, const Tensor& b, const Tensor& weights);
 
 }  // namespace om

@@ -4,7 +4,6 @@
 #include "autograd/grad.h"
 
 #include <algorithm>
-#include <atomic>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -15,9 +14,17 @@
 namespace om {
 namespace {
 
-thread_local bool recording = true;
-thread_local Precision current_precision = Precision::fp32;
-std::atomic<std::uint64_t> next_order{0};
+/// The op whose rule runs on this thread.
+thread_local const char* running_rule = nullptr;
+
+Gradients run_rule(const Node& node, const std::vector<bool>& needed, const Tensor& g) {
+  struct Mark {
+    explicit Mark(const char* op) { running_rule = op; }
+    ~Mark() { running_rule = nullptr; }
+  } const mark(node.op);
+  const PrecisionScope scope(node.precision);
+  return node.rule(Saved(node, needed), g);
+}
 
 /// All nodes that the outputs depend on, oldest first.
 std::vector<Node*> ancestors(const std::vector<Tensor>& outputs) {
@@ -51,6 +58,8 @@ Tensor seed(const Tensor& output, const GradOptions& options, std::size_t i) {
 
 std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
                          const GradOptions& options) {
+  if (running_rule != nullptr)
+    fail("grad: called by the rule of ", running_rule, "; a rule is made of ops alone");
   if (!options.output_gradients.empty() && options.output_gradients.size() != outputs.size())
     fail("grad: expects ", outputs.size(), " output gradients, got ", options.output_gradients.size());
   std::unordered_map<const Node*, Tensor> gradient;  // of each node's output, as far as it has been summed
@@ -67,13 +76,7 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
     for (const auto& input : node->inputs)
       if (useful.contains(input.get())) useful.insert(node);
 
-  const bool previous = recording;
-  recording = options.create_graph;
-  struct Restore {
-    bool value;
-    ~Restore() { recording = value; }
-  } const restore{previous};
-
+  const Recording recording(options.create_graph);
   const auto accumulate = [&](const char* op, const Node* node, const Tensor& g) {
     check_gradient(op, *node, g);
     Tensor& sum = gradient[node];
@@ -96,8 +99,7 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
     if (node.released) fail(node.op, ": its graph was released by an earlier grad(); pass keep_graph there");
     const Tensor g = found->second;
     if (!targets.contains(&node)) gradient.erase(found);
-    const PrecisionScope scope(node.precision);
-    const Gradients gradients = node.rule(Saved(node, needed), g);
+    const Gradients gradients = run_rule(node, needed, g);
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
       if (!needed[i]) continue;
       if (i >= gradients.size() || !gradients[i].defined())
@@ -121,98 +123,6 @@ Tensor require_grad(const Tensor& x) {
   if (!is_floating(x.dtype())) fail("require_grad: expects a floating dtype, got ", name_of(x.dtype()));
   if (!x.requires_grad()) x.set_node(std::make_shared<Node>("leaf", x));
   return x;
-}
-
-NoGrad::NoGrad() : previous_(recording) { recording = false; }
-NoGrad::~NoGrad() { recording = previous_; }
-bool grad_enabled() { return recording; }
-
-Precision precision() { return current_precision; }
-PrecisionScope::PrecisionScope(Precision precision) : previous_(current_precision) {
-  current_precision = precision;
-}
-PrecisionScope::~PrecisionScope() { current_precision = previous_; }
-std::string_view name_of(Precision precision) {
-  switch (precision) {
-    case Precision::fp32: return "fp32";
-    case Precision::tf32: return "tf32";
-    case Precision::bf16: return "bf16";
-  }
-  return "?";
-}
-
-Node::Node(const char* op, const Tensor& output)
-    : op(op),
-      order(next_order++),
-      shape(output.shape()),
-      dtype(output.dtype()),
-      precision(current_precision) {}
-
-Node::~Node() {
-  // Unlinks ancestors in a loop: a chain of nodes that freed one another recursively could exhaust the stack.
-  // Those to be freed form a list of their own, since a destructor must not need memory.
-  release();
-  std::shared_ptr<Node> doomed;
-  const auto unlink = [&](Node& node) {
-    for (auto& input : node.inputs) {
-      if (input != nullptr && input.use_count() == 1) {
-        input->next_doomed_ = std::move(doomed);
-        doomed = std::move(input);
-      }
-      input = nullptr;
-    }
-  };
-  unlink(*this);
-  while (doomed != nullptr) {
-    const std::shared_ptr<Node> node = std::move(doomed);
-    doomed = std::move(node->next_doomed_);
-    node->release();
-    unlink(*node);
-  }
-}
-
-void Node::release() {
-  released = true;
-  rule = nullptr;
-  kept_inputs.clear();
-  kept_output = {};
-}
-
-namespace {
-
-Tensor checked(const Kept& kept, const char* op, const char* what) {
-  if (!kept.tensor.defined()) fail(op, ": its rule asked for an ", what, " that it did not keep");
-  if (kept.tensor.storage()->version() != kept.version)
-    fail(op, ": a kept ", what, " (", kept.tensor.shape(), ") was overwritten since the op ran");
-  return kept.tensor;
-}
-
-}  // namespace
-
-Tensor Saved::input(int i) const {
-  Tensor x = checked(node_.kept_inputs[static_cast<std::size_t>(i)], node_.op, "input").detach();
-  x.set_node(node_.inputs[static_cast<std::size_t>(i)]);
-  return x;
-}
-
-Tensor Saved::output() const {
-  Tensor y = checked(node_.kept_output, node_.op, "output").detach();
-  y.set_node(const_cast<Node&>(node_).shared_from_this());
-  return y;
-}
-
-Tensor attach(const char* op, Tensor y, const std::vector<Tensor>& inputs, Keep keep, Rule rule) {
-  auto node = std::make_shared<Node>(op, y);
-  const auto hold = [](const Tensor& x) { return Kept{x.detach(), x.storage()->version()}; };
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    node->inputs.push_back(inputs[i].node());
-    const bool kept = i < 31 && (keep & keep_input(static_cast<int>(i))) != 0;
-    node->kept_inputs.push_back(kept ? hold(inputs[i]) : Kept{});
-  }
-  if ((keep & kKeepOutput) != 0) node->kept_output = hold(y);
-  node->rule = std::move(rule);
-  y.set_node(std::move(node));
-  return y;
 }
 
 }  // namespace om

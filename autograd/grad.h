@@ -1,5 +1,5 @@
-// Reverse-mode differentiation: grad() walks the recorded graph from outputs to inputs and applies each
-// node's rule.
+// Reverse-mode differentiation: grad() walks the recorded graph from outputs to inputs and applies the rule
+// of each node.
 #pragma once
 
 #include <vector>
@@ -28,16 +28,16 @@ struct GradOptions {
   std::vector<Tensor> output_gradients = {};
   /// Record the rules too, so that the gradients can be differentiated again. Implies keep_graph.
   bool create_graph = false;
-  /// Keep what the nodes hold, for another grad() over the same graph. Otherwise memory is released node by
-  /// node.
+  /// Keep what the nodes hold, for another grad() over the same graph. Otherwise memory is released node
+  /// by node.
   bool keep_graph = false;
   /// An input that the outputs do not depend on gets an undefined tensor instead of an error.
   bool allow_unused = false;
 };
 
 /// The gradients of the sum of outputs (weighted by output_gradients) with respect to each input, in that
-/// input's shape and dtype. Inputs may be leaves or intermediate results. Each node's gradients are summed in
-/// a fixed order.
+/// input's shape and dtype. Inputs may be leaves or intermediate results. Each node's gradients are summed
+/// in a fixed order. To call it from a rule is an error (autograd/node.h says why).
 std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
                          const GradOptions& options = {});
 

@@ -1,5 +1,7 @@
 // Max pooling, gather and scatter_add. Pooling picks elements, so its derivative scatters the gradient back
 // to the places it picked from; the derivative of that gathers, and the two alternate from there on.
+#include <cstdint>
+
 #include "autograd/checks.h"
 
 namespace om {
@@ -8,10 +10,13 @@ namespace {
 using namespace detail;
 
 std::int64_t pooled_size(std::int64_t size, const Pool2d& o) {
-  const std::int64_t room = size + 2 * o.pad - o.kernel;
+  // 0 <= 2 pad <= kernel, so that these stay within 64 bits.
+  const std::int64_t room = size - (o.kernel - 2 * o.pad);
   if (size == 0 || (room < 0 && !o.ceil_mode)) return 0;
-  std::int64_t windows = std::max<std::int64_t>(0, o.ceil_mode ? room + o.stride - 1 : room) / o.stride + 1;
-  if (o.ceil_mode && (windows - 1) * o.stride >= size + o.pad) --windows;
+  const std::int64_t steps = std::max<std::int64_t>(0, room);
+  std::int64_t windows = steps / o.stride + (o.ceil_mode && steps % o.stride != 0) + 1;
+  if (o.ceil_mode && windows > 1 && (windows - 1) > (checked_sum("max_pool2d", size, o.pad) - 1) / o.stride)
+    --windows;
   return windows;
 }
 
@@ -31,9 +36,11 @@ Shape flat(const Shape& shape) { return {shape[0], shape[0] == 0 ? 0 : shape.ele
 Tensor max_pool2d(const Tensor& x, const Pool2d& o) {
   expect_rank("max_pool2d", "x", x, 4);
   expect_floating("max_pool2d", x);
-  if (o.kernel < 1 || o.stride < 1 || o.pad < 0 || 2 * o.pad > o.kernel)
+  if (o.kernel < 1 || o.stride < 1 || o.pad < 0 || o.pad > o.kernel / 2)
     fail("max_pool2d: expects kernel, stride >= 1 and 0 <= 2 pad <= kernel, got kernel ", o.kernel,
          ", stride ", o.stride, ", pad ", o.pad);
+  if (Shape{x.size(1), x.size(2), x.size(3)}.elements() > INT32_MAX)
+    fail("max_pool2d: expects less than 2^31 elements a sample, got x ", x.shape());
   Tensor y = x.empty_like({x.size(0), pooled_size(x.size(1), o), pooled_size(x.size(2), o), x.size(3)});
   const Tensor index = Tensor::empty(y.shape(), DType::i32, x.backend());
   x.backend().max_pool2d(x.in(), y.out(), index.out(),

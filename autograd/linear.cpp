@@ -2,6 +2,9 @@
 // derivatives are again such ops. With <., .> the inner product, conv2d's three forms satisfy
 //   <g, conv2d(x, w)> = <conv2d_input_grad(g, w), x> = <conv2d_weight_grad(x, g), w>,
 // so each is the derivative of the other two, and nothing new appears at any order.
+//
+// Nodes hold the operands as they were given: the rounding to bf16 that a scope asks for is part of the op,
+// so a float32 weight's gradient comes from the float32 sums without a rounding on the way.
 #include "autograd/checks.h"
 
 namespace om {
@@ -9,17 +12,28 @@ namespace {
 
 using namespace detail;
 
-/// Operands of a matrix unit in the dtype that the scope's precision asks for: the common one, bf16 for f32
-/// under bf16.
+/// Operands of a matrix unit in the dtype that the scope's precision asks for (the common one, bf16 for f32
+/// under bf16), without nodes, and the dtype of the result.
 struct Operands {
-  Operands(const Tensor& first, const Tensor& second) {
+  Operands(const Tensor& first, const Tensor& second, Sums sums) {
     DType dtype = promoted(first.dtype(), second.dtype());
     if (precision() == Precision::bf16 && dtype == DType::f32) dtype = DType::bf16;
-    a = cast(first, dtype);
-    b = cast(second, dtype);
+    a = cast(first.detach(), dtype);
+    b = cast(second.detach(), dtype);
+    result = dtype == DType::bf16 && sums == Sums::f32 ? DType::f32 : dtype;
   }
+  Tensor room(const Shape& shape) const { return Tensor::empty(shape, result, a.backend()); }
   Tensor a, b;
+  DType result;
 };
+
+/// What the gradient of an operand of this dtype asks of the product that it is.
+Sums sums_for(DType operand) { return operand == DType::bf16 ? Sums::rounded : Sums::f32; }
+
+Conv2d with_sums(Conv2d options, DType operand) {
+  options.sums = sums_for(operand);
+  return options;
+}
 
 Math math_for(const Tensor& x) {
   return precision() == Precision::tf32 && x.dtype() == DType::f32 && x.backend().supports(Math::tf32)
@@ -31,8 +45,10 @@ Conv2dParams params_for(const Conv2d& options, const Tensor& x) {
   return {options.stride_h, options.stride_w, options.pad_h, options.pad_w, math_for(x)};
 }
 
-std::int64_t conv_size(std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t pad) {
-  return size + 2 * pad < kernel ? 0 : (size + 2 * pad - kernel) / stride + 1;
+std::int64_t conv_size(const char* op, std::int64_t size, std::int64_t kernel, std::int64_t stride,
+                       std::int64_t pad) {
+  const std::int64_t padded = checked_sum(op, size, checked_product(op, 2, pad));
+  return padded < kernel ? 0 : (padded - kernel) / stride + 1;
 }
 
 void check_options(const char* op, const Conv2d& o) {
@@ -70,12 +86,12 @@ Tensor expanded(const Tensor& x, const Shape& batch) {
 
 }  // namespace
 
-Tensor matmul(const Tensor& a_, const Tensor& b_, bool transpose_a, bool transpose_b) {
+Tensor matmul(const Tensor& a_, const Tensor& b_, bool transpose_a, bool transpose_b, Sums sums) {
   if (a_.rank() < 2 || b_.rank() < 2)
     fail("matmul: expects rank >= 2, got ", a_.shape(), " and ", b_.shape());
   same_backend("matmul", a_, b_);
   expect_floating("matmul", a_);
-  const Operands p(a_, b_);
+  const Operands p(a_, b_, sums);
   const Tensor &a = p.a, &b = p.b;
   const std::int64_t m = a.size(transpose_a ? -1 : -2), k = a.size(transpose_a ? -2 : -1);
   const std::int64_t kb = b.size(transpose_b ? -1 : -2), n = b.size(transpose_b ? -2 : -1);
@@ -84,27 +100,49 @@ Tensor matmul(const Tensor& a_, const Tensor& b_, bool transpose_a, bool transpo
          b.shape(), transpose_b ? "^T)" : ")");
   const Shape batch = broadcast_shape("matmul", batch_of(a), batch_of(b));
   const Tensor wide_a = expanded(a, batch), wide_b = expanded(b, batch);
-  Tensor y = a.empty_like(joined(batch, m, n));
+  Tensor y = p.room(joined(batch, m, n));
   Out out = y.out();
   out.shape = {batch.elements(), m, n};
   a.backend().matmul(as_batch(wide_a), as_batch(wide_b), out, {transpose_a, transpose_b, math_for(a)});
-  return record(
-      "matmul", y, {a, b}, keep_input(0, wants(b)) | keep_input(1, wants(a)),
-      [transpose_a, transpose_b, sa = a.shape(), sb = b.shape()](const Saved& s, const Tensor& g) {
-        Gradients gradients(2);
-        if (s.needs(0)) {  // y = a b: g b^T; y = a^T b: b g^T
-          const Tensor b = s.input(1);
-          gradients[0] =
-              sum_to(transpose_a ? matmul(b, g, transpose_b, true) : matmul(g, b, false, !transpose_b), sa);
-        }
-        if (s.needs(1)) {  // y = a b: a^T g; y = a b^T: g^T a
-          const Tensor a = s.input(0);
-          gradients[1] =
-              sum_to(transpose_b ? matmul(g, a, true, transpose_a) : matmul(a, g, !transpose_a, false), sb);
-        }
-        return gradients;
-      });
+  return record("matmul", y, {a_, b_}, keep_input(0, wants(b_)) | keep_input(1, wants(a_)),
+                [transpose_a, transpose_b](const Saved& s, const Tensor& g) {
+                  Gradients gradients(2);
+                  const auto as_operand = [&](int i, const Tensor& product) {
+                    return cast(sum_to(product, s.shape(i)), s.dtype(i));
+                  };
+                  if (s.needs(0)) {  // y = a b: g b^T; y = a^T b: b g^T
+                    const Tensor b = s.input(1);
+                    const Sums sums = sums_for(s.dtype(0));
+                    gradients[0] = as_operand(0, transpose_a ? matmul(b, g, transpose_b, true, sums)
+                                                             : matmul(g, b, false, !transpose_b, sums));
+                  }
+                  if (s.needs(1)) {  // y = a b: a^T g; y = a b^T: g^T a
+                    const Tensor a = s.input(0);
+                    const Sums sums = sums_for(s.dtype(1));
+                    gradients[1] = as_operand(1, transpose_b ? matmul(g, a, true, transpose_a, sums)
+                                                             : matmul(a, g, !transpose_a, false, sums));
+                  }
+                  return gradients;
+                });
 }
+
+namespace {
+
+/// The gradient of input i of a node, where that is the image, the weight or the result of the convolution
+/// that relates the node's three tensors.
+Tensor input_gradient(const Saved& s, int i, const Tensor& g, const Tensor& w, const Conv2d& options) {
+  const Shape& x = s.shape(i);
+  return cast(conv2d_input_grad(g, w, x[1], x[2], with_sums(options, s.dtype(i))), s.dtype(i));
+}
+Tensor weight_gradient(const Saved& s, int i, const Tensor& x, const Tensor& g, const Conv2d& options) {
+  const Shape& w = s.shape(i);
+  return cast(conv2d_weight_grad(x, g, w[1], w[2], with_sums(options, s.dtype(i))), s.dtype(i));
+}
+Tensor result_gradient(const Saved& s, int i, const Tensor& x, const Tensor& w, const Conv2d& options) {
+  return cast(conv2d(x, w, with_sums(options, s.dtype(i))), s.dtype(i));
+}
+
+}  // namespace
 
 Tensor conv2d(const Tensor& x_, const Tensor& w_, const Conv2d& options) {
   expect_rank("conv2d", "x", x_, 4);
@@ -115,17 +153,15 @@ Tensor conv2d(const Tensor& x_, const Tensor& w_, const Conv2d& options) {
   if (x_.size(3) != w_.size(3))
     fail("conv2d: weight expects I = ", x_.size(3), ", got ", w_.size(3), " (x ", x_.shape(), ", w ",
          w_.shape(), ")");
-  const Operands p(x_, w_);
+  const Operands p(x_, w_, options.sums);
   const Tensor &x = p.a, &w = p.b;
-  Tensor y = x.empty_like({x.size(0), conv_size(x.size(1), w.size(1), options.stride_h, options.pad_h),
-                           conv_size(x.size(2), w.size(2), options.stride_w, options.pad_w), w.size(0)});
+  Tensor y = p.room({x.size(0), conv_size("conv2d", x.size(1), w.size(1), options.stride_h, options.pad_h),
+                     conv_size("conv2d", x.size(2), w.size(2), options.stride_w, options.pad_w), w.size(0)});
   x.backend().conv2d(x.in(), w.in(), y.out(), params_for(options, x));
-  return record("conv2d", y, {x, w}, keep_input(0, wants(w)) | keep_input(1, wants(x)),
-                [options, height = x.size(1), width = x.size(2), kh = w.size(1), kw = w.size(2)](
-                    const Saved& s, const Tensor& g) {
-                  return Gradients{
-                      s.needs(0) ? conv2d_input_grad(g, s.input(1), height, width, options) : Tensor(),
-                      s.needs(1) ? conv2d_weight_grad(s.input(0), g, kh, kw, options) : Tensor()};
+  return record("conv2d", y, {x_, w_}, keep_input(0, wants(w_)) | keep_input(1, wants(x_)),
+                [options](const Saved& s, const Tensor& g) {
+                  return Gradients{s.needs(0) ? input_gradient(s, 0, g, s.input(1), options) : Tensor(),
+                                   s.needs(1) ? weight_gradient(s, 1, s.input(0), g, options) : Tensor()};
                 });
 }
 
@@ -139,19 +175,19 @@ Tensor conv2d_input_grad(const Tensor& g_, const Tensor& w_, std::int64_t height
   if (g_.size(3) != w_.size(0))
     fail("conv2d_input_grad: weight expects O = ", g_.size(3), ", got ", w_.size(0), " (g ", g_.shape(),
          ", w ", w_.shape(), ")");
-  if (conv_size(height, w_.size(1), options.stride_h, options.pad_h) != g_.size(1) ||
-      conv_size(width, w_.size(2), options.stride_w, options.pad_w) != g_.size(2))
+  constexpr const char* kOp = "conv2d_input_grad";
+  if (conv_size(kOp, height, w_.size(1), options.stride_h, options.pad_h) != g_.size(1) ||
+      conv_size(kOp, width, w_.size(2), options.stride_w, options.pad_w) != g_.size(2))
     fail("conv2d_input_grad: conv2d does not map ", height, " x ", width, " to g ", g_.shape(), " (w ",
          w_.shape(), ")");
-  const Operands p(g_, w_);
+  const Operands p(g_, w_, options.sums);
   const Tensor &g = p.a, &w = p.b;
-  Tensor x = g.empty_like({g.size(0), height, width, w.size(3)});
+  Tensor x = p.room({g.size(0), height, width, w.size(3)});
   g.backend().conv2d_input_grad(g.in(), w.in(), x.out(), params_for(options, g));
-  return record("conv2d_input_grad", x, {g, w}, keep_input(0, wants(w)) | keep_input(1, wants(g)),
-                [options, kh = w.size(1), kw = w.size(2)](const Saved& s, const Tensor& gx) {
-                  return Gradients{
-                      s.needs(0) ? conv2d(gx, s.input(1), options) : Tensor(),
-                      s.needs(1) ? conv2d_weight_grad(gx, s.input(0), kh, kw, options) : Tensor()};
+  return record(kOp, x, {g_, w_}, keep_input(0, wants(w_)) | keep_input(1, wants(g_)),
+                [options](const Saved& s, const Tensor& gx) {
+                  return Gradients{s.needs(0) ? result_gradient(s, 0, gx, s.input(1), options) : Tensor(),
+                                   s.needs(1) ? weight_gradient(s, 1, gx, s.input(0), options) : Tensor()};
                 });
 }
 
@@ -162,20 +198,20 @@ Tensor conv2d_weight_grad(const Tensor& x_, const Tensor& g_, std::int64_t kerne
   expect_floating("conv2d_weight_grad", x_);
   same_backend("conv2d_weight_grad", x_, g_);
   check_options("conv2d_weight_grad", options);
+  constexpr const char* kOp = "conv2d_weight_grad";
   if (x_.size(0) != g_.size(0) ||
-      conv_size(x_.size(1), kernel_h, options.stride_h, options.pad_h) != g_.size(1) ||
-      conv_size(x_.size(2), kernel_w, options.stride_w, options.pad_w) != g_.size(2))
+      conv_size(kOp, x_.size(1), kernel_h, options.stride_h, options.pad_h) != g_.size(1) ||
+      conv_size(kOp, x_.size(2), kernel_w, options.stride_w, options.pad_w) != g_.size(2))
     fail("conv2d_weight_grad: a ", kernel_h, " x ", kernel_w, " conv2d does not map x ", x_.shape(), " to g ",
          g_.shape());
-  const Operands p(x_, g_);
+  const Operands p(x_, g_, options.sums);
   const Tensor &x = p.a, &g = p.b;
-  Tensor w = x.empty_like({g.size(3), kernel_h, kernel_w, x.size(3)});
+  Tensor w = p.room({g.size(3), kernel_h, kernel_w, x.size(3)});
   x.backend().conv2d_weight_grad(x.in(), g.in(), w.out(), params_for(options, x));
-  return record("conv2d_weight_grad", w, {x, g}, keep_input(0, wants(g)) | keep_input(1, wants(x)),
-                [options, height = x.size(1), width = x.size(2)](const Saved& s, const Tensor& gw) {
-                  return Gradients{
-                      s.needs(0) ? conv2d_input_grad(s.input(1), gw, height, width, options) : Tensor(),
-                      s.needs(1) ? conv2d(s.input(0), gw, options) : Tensor()};
+  return record(kOp, w, {x_, g_}, keep_input(0, wants(g_)) | keep_input(1, wants(x_)),
+                [options](const Saved& s, const Tensor& gw) {
+                  return Gradients{s.needs(0) ? input_gradient(s, 0, s.input(1), gw, options) : Tensor(),
+                                   s.needs(1) ? result_gradient(s, 1, s.input(0), gw, options) : Tensor()};
                 });
 }
 
@@ -199,8 +235,9 @@ UpFirDnParams adjoint(const UpFirDnParams& p, const Shape& x, const Shape& y, co
 
 std::int64_t filtered_size(std::int64_t size, std::int64_t up, std::int64_t pads, std::int64_t kernel,
                            std::int64_t down) {
-  const std::int64_t room = size * up + pads - kernel;
-  return room < 0 ? 0 : room / down + 1;
+  constexpr const char* kOp = "upfirdn2d";
+  const std::int64_t padded = checked_sum(kOp, checked_product(kOp, size, up), pads);
+  return padded < kernel ? 0 : (padded - kernel) / down + 1;
 }
 
 }  // namespace
@@ -212,10 +249,13 @@ Tensor upfirdn2d(const Tensor& x, const Tensor& filter, const UpFirDnParams& p) 
   same_backend("upfirdn2d", x, filter);
   if (wants(filter)) fail("upfirdn2d: the filter is a constant; it must not require a gradient");
   if (p.up_h < 1 || p.up_w < 1 || p.down_h < 1 || p.down_w < 1) fail("upfirdn2d: expects up and down >= 1");
+  const auto pads = [](std::int64_t before, std::int64_t after) {
+    return checked_sum("upfirdn2d", before, after);
+  };
   const Tensor taps = cast(filter.detach(), x.dtype() == DType::f64 ? DType::f64 : DType::f32);
   Tensor y = x.empty_like(
-      {x.size(0), filtered_size(x.size(1), p.up_h, p.pad_top + p.pad_bottom, filter.size(0), p.down_h),
-       filtered_size(x.size(2), p.up_w, p.pad_left + p.pad_right, filter.size(1), p.down_w), x.size(3)});
+      {x.size(0), filtered_size(x.size(1), p.up_h, pads(p.pad_top, p.pad_bottom), filter.size(0), p.down_h),
+       filtered_size(x.size(2), p.up_w, pads(p.pad_left, p.pad_right), filter.size(1), p.down_w), x.size(3)});
   x.backend().upfirdn2d(x.in(), taps.in(), y.out(), p);
   return record("upfirdn2d", y, {x, taps}, keep_input(1),
                 [back = adjoint(p, x.shape(), y.shape(), filter.shape())](const Saved& s, const Tensor& g) {

@@ -5,8 +5,9 @@
 // graph.
 //
 // A rule turns the gradient g of some scalar with respect to the op's output into the gradients with respect
-// to its inputs. Rules call ops, never kernels, so recording while a rule runs yields the graph of the second
-// derivative.
+// to its inputs. While rules are recorded they consist of ops, which yields the graph of the second
+// derivative. No rule calls grad(): what it would find there are total derivatives, through everything that
+// an input depends on.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ namespace om {
 
 class Saved;
 
-/// Gradients in the order of the op's inputs; undefined where Saved::needs says that none is wanted.
+/// Gradients in the order of the op's inputs. Where Saved::needs says that none is wanted they may be
+/// undefined.
 using Gradients = std::vector<Tensor>;
 using Rule = std::function<Gradients(const Saved&, const Tensor& g)>;
 
@@ -43,7 +45,7 @@ class Node : public std::enable_shared_from_this<Node> {
   Shape shape;          ///< of the output, hence of its gradient
   DType dtype;
   Precision precision;
-  std::vector<std::shared_ptr<Node>> inputs;  ///< null where an input wants no gradient
+  std::vector<std::shared_ptr<Node>> inputs;  ///< null where an input is absent or wants no gradient
   std::vector<Kept> kept_inputs;              ///< one per input, undefined where not kept
   Kept kept_output;                           ///< held without its node: no reference cycle
   Rule rule;
@@ -63,6 +65,12 @@ class Saved {
 
   /// Whether the gradient of input i is wanted.
   bool needs(int i) const { return needed_[static_cast<std::size_t>(i)]; }
+  /// Shape of an input whose gradient is wanted.
+  const Shape& shape(int i) const { return node_.inputs[static_cast<std::size_t>(i)]->shape; }
+  /// Dtype of an input whose gradient is wanted.
+  DType dtype(int i) const { return node_.inputs[static_cast<std::size_t>(i)]->dtype; }
+  /// Whether input i was kept (and was there).
+  bool has(int i) const { return node_.kept_inputs[static_cast<std::size_t>(i)].tensor.defined(); }
   /// The kept input or output, with its node. Error where its storage was written since.
   Tensor input(int i) const;
   Tensor output() const;

@@ -1,9 +1,9 @@
 // The ops: what users of tensors call. Each checks its arguments, allocates the result, runs a kernel and
 // records its derivative rule. All are differentiable any number of times unless marked "no gradient".
 //
-// Images are [N, H, W, C], convolution weights [O, kH, kW, I]. Operands of different floating dtypes are
-// promoted to the wider one (bf16 < f32 < f64). Tensors of different backends are an error. Sizes are in
-// elements.
+// Images are [N, H, W, C], convolution weights [O, kH, kW, I]; sizes are in elements. Operands of different
+// floating dtypes are promoted to the wider one (bf16 < f32 < f64). Tensors of different backends are an
+// error, and so are sizes beyond 64 bits.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,9 @@
 
 namespace om {
 
-// --- elementwise (autograd/elementwise.cpp). Binary ops broadcast dimensions of size 1; the shorter shape is
-// first extended by leading ones.
+// --- elementwise (autograd/elementwise.cpp). Binary ops broadcast dimensions of size 1; the shorter shape
+// is first extended by leading ones.
+
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor subtract(const Tensor& a, const Tensor& b);
 Tensor multiply(const Tensor& a, const Tensor& b);
@@ -38,6 +39,7 @@ Tensor log(const Tensor& x);
 Tensor sqrt(const Tensor& x);
 Tensor rsqrt(const Tensor& x);
 Tensor reciprocal(const Tensor& x);
+/// x^exponent; x^0 is 1, and its derivative 0, everywhere.
 Tensor power(const Tensor& x, double exponent);
 Tensor square(const Tensor& x);
 Tensor tanh(const Tensor& x);
@@ -67,6 +69,7 @@ inline Tensor operator+(const Tensor& x, double b) { return affine(x, 1, b); }
 inline Tensor operator-(const Tensor& x, double b) { return affine(x, 1, -b); }
 
 // --- shapes (autograd/shapes.cpp). Only reshape shares storage; the rest is one strided copy.
+
 Tensor reshape(const Tensor& x, const Shape& shape);
 /// y's dimension i is x's dimension order[i].
 Tensor permute(const Tensor& x, const std::vector<int>& order);
@@ -81,6 +84,7 @@ Tensor broadcast(const Tensor& x, const Shape& shape);
 
 // --- reductions (autograd/reductions.cpp). Reduced dimensions stay, with size 1; without a list everything
 // is reduced to shape []. bf16 is summed in float32 and returned as float32.
+
 Tensor sum(const Tensor& x);
 Tensor sum(const Tensor& x, const std::vector<int>& dimensions);
 Tensor mean(const Tensor& x);
@@ -90,13 +94,23 @@ Tensor sum_to(const Tensor& x, const Shape& shape);
 /// Largest element; no gradient.
 Tensor max(const Tensor& x);
 
-// --- matrices and convolutions (autograd/linear.cpp)
+// --- matrices and convolutions (autograd/linear.cpp). The scope's precision says how they compute: under
+// bf16, f32 operands are rounded to bf16 on the way in, and the result is bf16 unless float32 is asked for;
+// the sums are formed in float32 either way. A gradient has its operand's own dtype.
+
+/// Whether bf16 operands give a bf16 result or the float32 sums as they are. Of no effect on other dtypes.
+enum class Sums : std::uint8_t { rounded, f32 };
+
 /// op(a) op(b) over the last two dimensions; leading (batch) dimensions broadcast.
-Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false,
+              Sums sums = Sums::rounded);
 
 struct Conv2d {
   std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;
-  static Conv2d same(std::int64_t stride, std::int64_t pad) { return {stride, stride, pad, pad}; }
+  Sums sums = Sums::rounded;
+  static Conv2d same(std::int64_t stride, std::int64_t pad, Sums sums = Sums::rounded) {
+    return {stride, stride, pad, pad, sums};
+  }
 };
 /// x [N, H, W, I], w [O, kH, kW, I] -> [N, OH, OW, O]; cross-correlation, OH = (H + 2 pad - kH) / stride + 1.
 Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2d& options = {});
@@ -108,19 +122,21 @@ Tensor conv2d_input_grad(const Tensor& g, const Tensor& w, std::int64_t height, 
 Tensor conv2d_weight_grad(const Tensor& x, const Tensor& g, std::int64_t kernel_h, std::int64_t kernel_w,
                           const Conv2d& options = {});
 
-/// Upsample by zero insertion, pad, filter, downsample (tensor/backend.h has the formula). filter [kH, kW] is
-/// a constant.
+/// Upsample by zero insertion, pad, filter, downsample (tensor/backend.h has the formula). filter [kH, kW]
+/// is a constant.
 Tensor upfirdn2d(const Tensor& x, const Tensor& filter, const UpFirDnParams& params);
 
 // --- windows and indices (autograd/indexing.cpp)
+
 struct Pool2d {
   std::int64_t kernel = 2, stride = 2, pad = 0;
-  bool ceil_mode =
-      false;  ///< keep a last window that hangs over the edge, if it starts inside the image or left padding
+  /// Keep a last window that hangs over the edge, if it starts inside the image or the left padding.
+  bool ceil_mode = false;
 };
+/// At most 2^31 - 1 elements a sample.
 Tensor max_pool2d(const Tensor& x, const Pool2d& options);
 /// x [N, S], index i32 [N, M] -> [N, M]: y[n, m] = x[n, index[n, m]]. The caller answers for the range of
-/// index.
+/// the index.
 Tensor gather(const Tensor& x, const Tensor& index);
 /// x [N, M], index i32 [N, M] -> [N, size]: y[n, index[n, m]] += x[n, m].
 Tensor scatter_add(const Tensor& x, const Tensor& index, std::int64_t size);

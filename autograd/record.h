@@ -2,11 +2,12 @@
 //
 //   Tensor exp(const Tensor& x) {
 //     Tensor y = ...;  // checks, allocation, kernel
-//     return record("exp", y, {x}, kKeepOutput, [](const Saved& s, const Tensor& g) { return Gradients{g *
-//     s.output()}; });
+//     return record("exp", y, {x}, kKeepOutput,
+//                   [](const Saved& s, const Tensor& g) { return Gradients{g * s.output()}; });
 //   }
 //
-// `keep` says what the rule will look at; nothing else outlives the call.
+// `keep` says what the rule will look at; nothing else outlives the call. An operand that is absent is an
+// undefined tensor.
 #pragma once
 
 #include <utility>
@@ -25,6 +26,18 @@ constexpr Keep keep_input(int i, bool condition = true) { return condition ? 1U 
 /// Whether ops record on this thread.
 bool grad_enabled();
 
+/// While it lives, ops on this thread record, or do not.
+class Recording {
+ public:
+  explicit Recording(bool on);
+  ~Recording();
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+
+ private:
+  bool previous_;
+};
+
 /// Whether x wants a gradient and ops record.
 inline bool wants(const Tensor& x) { return grad_enabled() && x.requires_grad(); }
 
@@ -35,7 +48,8 @@ template <class R>
 Tensor record(const char* op, Tensor y, const std::vector<Tensor>& inputs, Keep keep, R&& rule) {
   if (!grad_enabled()) return y;
   for (const Tensor& input : inputs)
-    if (input.requires_grad()) return attach(op, std::move(y), inputs, keep, Rule(std::forward<R>(rule)));
+    if (input.defined() && input.requires_grad())
+      return attach(op, std::move(y), inputs, keep, Rule(std::forward<R>(rule)));
   return y;
 }
 

@@ -56,7 +56,7 @@ Tensor slice(const Tensor& x, int dimension_, std::int64_t start, std::int64_t s
   const int d = dimension("slice", dimension_, x);
   const std::int64_t whole = x.size(d);
   if (start < 0 || size < 0 || start > whole - size)
-    fail("slice: ", start, " .. ", start + size, " of dimension ", d, " of ", x.shape());
+    fail("slice: ", size, " from ", start, " of dimension ", d, " of ", x.shape());
   if (start == 0 && size == whole) return x;
   Tensor y = x.empty_like(with_size(x.shape(), d, size));
   const Strides from = x.shape().strides();
@@ -72,7 +72,8 @@ Tensor pad(const Tensor& x, int dimension_, std::int64_t before, std::int64_t af
   const int d = dimension("pad", dimension_, x);
   if (before < 0 || after < 0) fail("pad: expects sizes >= 0, got ", before, " and ", after);
   if (before == 0 && after == 0) return x;
-  Tensor y = Tensor::zeros(with_size(x.shape(), d, before + x.size(d) + after), x.dtype(), x.backend());
+  const std::int64_t size = checked_sum("pad", checked_sum("pad", before, x.size(d)), after);
+  Tensor y = Tensor::zeros(with_size(x.shape(), d, size), x.dtype(), x.backend());
   copy_into(x, y, d, before);
   return record("pad", y, {x}, kKeepNothing, [d, before, size = x.size(d)](const Saved&, const Tensor& g) {
     return Gradients{slice(g, d, before, size)};
@@ -93,7 +94,7 @@ Tensor concat(const std::vector<Tensor>& parts, int dimension_) {
       fail("concat: along dimension ", d, ", ", part.shape(), " of ", name_of(part.dtype()), " does not fit ",
            first.shape(), " of ", name_of(first.dtype()));
     sizes.push_back(part.size(d));
-    total += part.size(d);
+    total = checked_sum("concat", total, part.size(d));
   }
   Tensor y = first.empty_like(with_size(first.shape(), d, total));
   std::int64_t start = 0;

@@ -113,10 +113,11 @@ Code Encoder::operator()(const Tensor& image) const {
   const auto predict = [&](const Tensor& x, const List<Conv>& latent, const List<Conv>& noise,
                            std::size_t i) {
     if (!latent.empty()) {
+      const PrecisionScope scope(coefficient_precision());
       const Tensor piece = (*latent[i])(mean(x, {1, 2}));  // [N, 1, 1, D]
       pieces.push_back(reshape(piece, {piece.size(0), 1, piece.size(3)}));
     }
-    if (!noise.empty()) code.noise.push_back((*noise[i])(x));
+    if (!noise.empty()) code.noise.push_back((*noise[i])(x, 1, Sums::f32));
   };
   static const List<Conv> kNone;
   Tensor x = image;

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "autograd/fused.h"
 #include "autograd/ops.h"
 
 namespace om {
@@ -107,17 +108,6 @@ std::unique_ptr<Conv> conv_of(const FileShapes& shapes, const std::string& name,
   return std::make_unique<Conv>(place, ConvShape{w[1], w[0], w[2], stride, pad}, true);
 }
 
-/// x / (|x| + 1e-10) over channels. Where |x| = 0 the result is 0 and so is its gradient: `where` on both
-/// sides keeps the infinite slope of the square root out of the product.
-Tensor unit_normalised(const Tensor& x) {
-  const Tensor energy = sum(square(x), {-1});
-  const Tensor zero = Tensor::zeros({}, energy.dtype(), energy.backend());
-  const Tensor one = Tensor::full({}, 1, energy.dtype(), energy.backend());
-  const Tensor empty = equal(energy, zero);
-  const Tensor norm = sqrt(where(empty, one, energy));
-  return x * where(empty, zero, reciprocal(norm + 1e-10));
-}
-
 }  // namespace
 
 Lpips::Fire::Fire(const Placement& place, const FileShapes& shapes, const std::string& name)
@@ -195,10 +185,8 @@ Tensor Lpips::per_layer(const Tensor& a, const Tensor& b) const {
   const std::vector<Tensor> of_a = features(a), of_b = features(b);
   std::vector<Tensor> distances;
   for (std::size_t i = 0; i < of_a.size(); ++i) {
-    const Tensor difference = square(unit_normalised(of_a[i]) - unit_normalised(of_b[i]));
-    const double places = static_cast<double>(difference.size(1) * difference.size(2));
-    const Tensor weighted = sum(difference, {1, 2}) * heads_.weights[i];  // [N, 1, 1, C]
-    distances.push_back(reshape(sum(weighted, {3}), {a.size(0), 1}) / places);
+    const Tensor weights = reshape(heads_.weights[i], {of_a[i].size(3)});
+    distances.push_back(reshape(feature_distance(of_a[i], of_b[i], weights), {a.size(0), 1}));
   }
   return concat(distances, 1);
 }

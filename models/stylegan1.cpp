@@ -169,7 +169,7 @@ Tensor StyleGan1::synthesize(const Tensor& wplus, const std::vector<Tensor>& noi
     const auto layer = static_cast<std::int64_t>(2 * i);
     x = (*blocks_[i])(x, latent_layer(wplus, layer), latent_layer(wplus, layer + 1), noise[i]);
   }
-  return (*to_rgb_)(x);
+  return (*to_rgb_)(x, Sums::f32);
 }
 
 }  // namespace om

@@ -74,8 +74,12 @@ Tensor StyleGan2::synthesize(const Tensor& wplus, const std::vector<Tensor>& noi
   x = (*conv1_)(x, w(0), noise[0]);
   Tensor image = (*to_rgb1_)(x, w(1), {});
   for (std::size_t i = 0; i < to_rgbs_.size(); ++i) {
-    x = (*convs_[2 * i])(x, w(2 * i + 1), noise[2 * i + 1]);
-    x = (*convs_[2 * i + 1])(x, w(2 * i + 2), noise[2 * i + 2]);
+    // The upsampled image goes to the second convolution alone and is scaled for it as it is made. What
+    // that one gives goes to the RGB image as well and stays plain.
+    const StyledConv &up = *convs_[2 * i], &same = *convs_[2 * i + 1];
+    const Tensor first = up.style(w(2 * i + 1)), second = same.style(w(2 * i + 2));
+    x = up.on_scaled(scaled(x, first), first, noise[2 * i + 1], second);
+    x = same.on_scaled(x, second, noise[2 * i + 2]);
     image = (*to_rgbs_[i])(x, w(2 * i + 3), image);
   }
   return image;

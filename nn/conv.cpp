@@ -10,8 +10,10 @@ Conv::Conv(const Placement& place, const ConvShape& s, bool bias)
   if (bias) bias_ = parameter("bias", place.zeros({s.out}));
 }
 
-Tensor Conv::operator()(const Tensor& x, double slope) const {
-  const Tensor y = conv2d(x, weight_, options_);
+Tensor Conv::operator()(const Tensor& x, double slope, Sums sums) const {
+  Conv2d options = options_;
+  options.sums = sums;
+  const Tensor y = conv2d(x, weight_, options);
   return bias_.defined() || slope != 1 ? channel_activation(y, {.bias = bias_, .slope = slope}) : y;
 }
 

@@ -14,8 +14,9 @@ struct ConvShape {
 class Conv : public Module {
  public:
   Conv(const Placement& place, const ConvShape& shape, bool bias);
-  /// x [N, H, W, I] -> [N, OH, OW, O], then a leaky relu of that slope (0: relu, 1: none).
-  Tensor operator()(const Tensor& x, double slope = 1) const;
+  /// x [N, H, W, I] -> [N, OH, OW, O], then a leaky relu of that slope (0: relu, 1: none). With Sums::f32
+  /// the result is float32 in bf16 too.
+  Tensor operator()(const Tensor& x, double slope = 1, Sums sums = Sums::rounded) const;
 
  private:
   Conv2d options_;

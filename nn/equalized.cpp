@@ -18,6 +18,7 @@ HeLinear::HeLinear(const Placement& place, std::int64_t in, std::int64_t out)
       bias_(parameter("bias", place.zeros({out}))) {}
 
 Tensor HeLinear::operator()(const Tensor& x) const {
+  const PrecisionScope scope(coefficient_precision());
   return matmul(x, weight_, false, true) * scale_ + bias_;
 }
 
@@ -27,8 +28,10 @@ HeConv::HeConv(const Placement& place, const ConvShape& s)
       weight_(parameter("weight_orig", place.zeros({s.out, s.kernel, s.kernel, s.in}), layouts::conv)),
       bias_(parameter("bias", place.zeros({s.out}))) {}
 
-Tensor HeConv::operator()(const Tensor& x) const {
-  return channel_activation(conv2d(x, weight_ * scale_, options_), {.bias = bias_});
+Tensor HeConv::operator()(const Tensor& x, Sums sums) const {
+  Conv2d options = options_;
+  options.sums = sums;
+  return channel_activation(conv2d(x, weight_ * scale_, options), {.bias = bias_});
 }
 
 FusedUpsample::FusedUpsample(const Placement& place, std::int64_t in, std::int64_t out)
@@ -48,7 +51,7 @@ ChannelNoise::ChannelNoise(const Placement& place, std::int64_t channels)
       weight_(parameter("weight_orig", place.zeros({1, 1, 1, channels}), layouts::image)) {}
 
 Tensor ChannelNoise::operator()(const Tensor& x, const Tensor& noise) const {
-  return x + cast(noise * (weight_ * scale_), x.dtype());
+  return x + cast(noise, x.dtype()) * cast(weight_ * scale_, x.dtype());
 }
 
 AdaIn::AdaIn(const Placement& place, std::int64_t channels, std::int64_t style)
@@ -62,7 +65,7 @@ Tensor AdaIn::operator()(const Tensor& x, const Tensor& w) const {
     return reshape(slice(style, 1, start, channels_), {style.size(0), 1, 1, channels_});
   };
   // centred first: the difference of two large products would lose what a small deviation has
-  const Tensor centred = x - cast(mean(x, {1, 2}), x.dtype());
+  const Tensor centred = channel_activation(x, {.bias = -mean(x, {1, 2})});
   const Tensor scale = half(0) * rsqrt(mean(square(centred), {1, 2}) + 1e-5);
   return channel_activation(centred, {.scale = scale, .bias = half(channels_)});
 }

@@ -8,7 +8,8 @@
 
 namespace om {
 
-/// y = x W^T + b. weight_orig [out, in], bias [out].
+/// y = x W^T + b. weight_orig [out, in], bias [out]. Results are latents or coefficients, float32 in bf16
+/// too.
 class HeLinear : public Module {
  public:
   HeLinear(const Placement& place, std::int64_t in, std::int64_t out);
@@ -24,8 +25,8 @@ class HeLinear : public Module {
 class HeConv : public Module {
  public:
   HeConv(const Placement& place, const ConvShape& shape);
-  /// x [N, H, W, I] -> [N, OH, OW, O].
-  Tensor operator()(const Tensor& x) const;
+  /// x [N, H, W, I] -> [N, OH, OW, O]. With Sums::f32 the result is float32 in bf16 too.
+  Tensor operator()(const Tensor& x, Sums sums = Sums::rounded) const;
 
  private:
   Conv2d options_;

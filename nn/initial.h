@@ -6,10 +6,9 @@
 
 namespace om {
 
-/// PyTorch's defaults for what an encoder holds: every convolution's and linear layer's weight and bias
-/// uniform in
-/// +-1/sqrt(fan_in), fan_in being that of the weight beside the bias; batch norms (recognised by their
-/// running_mean) keep 1 and 0. One draw per tensor in entry order.
+/// PyTorch's defaults for what an encoder holds: weight and bias of every convolution and linear layer
+/// uniform in +-1/sqrt(fan_in), fan_in being that of the weight beside the bias; batch norms (recognised by
+/// their running_mean) keep 1 and 0. One draw per tensor in entry order.
 void initialize(const Module& module, RandomSource& random);
 
 /// Standard normal values times `scale` in every parameter, for tests and untrained generators.

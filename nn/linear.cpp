@@ -10,7 +10,10 @@ namespace om {
 Linear::Linear(const Placement& place, std::int64_t in, std::int64_t out)
     : weight_(parameter("weight", place.zeros({out, in}))), bias_(parameter("bias", place.zeros({out}))) {}
 
-Tensor Linear::operator()(const Tensor& x) const { return matmul(x, weight_, false, true) + bias_; }
+Tensor Linear::operator()(const Tensor& x) const {
+  const PrecisionScope scope(coefficient_precision());
+  return matmul(x, weight_, false, true) + bias_;
+}
 
 EqualLinear::EqualLinear(const Placement& place, std::int64_t in, std::int64_t out, double lr_mul,
                          bool activate)
@@ -21,6 +24,7 @@ EqualLinear::EqualLinear(const Placement& place, std::int64_t in, std::int64_t o
       bias_(parameter("bias", place.zeros({out}))) {}
 
 Tensor EqualLinear::operator()(const Tensor& x) const {
+  const PrecisionScope scope(coefficient_precision());
   const Tensor bias = lr_mul_ == 1 ? bias_ : bias_ * lr_mul_;
   const Tensor y = matmul(x, weight_, false, true) * scale_ + bias;
   return activate_ ? leaky_relu(y, 0.2) * std::numbers::sqrt2 : y;

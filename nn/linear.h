@@ -5,7 +5,7 @@
 
 namespace om {
 
-/// y = x W^T + b. weight [out, in], bias [out].
+/// y = x W^T + b. weight [out, in], bias [out]. Results are latents or coefficients, float32 in bf16 too.
 class Linear : public Module {
  public:
   Linear(const Placement& place, std::int64_t in, std::int64_t out);

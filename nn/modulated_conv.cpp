@@ -33,20 +33,29 @@ ModulatedConv::ModulatedConv(const Placement& place, const Options& o)
   child("modulation", modulation_);
 }
 
-ModulatedConv::Result ModulatedConv::operator()(const Tensor& x, const Tensor& w) const {
+Tensor scaled(const Tensor& x, const Tensor& factors) {
+  return channel_activation(x, {.scale = per_channel(factors)});
+}
+
+ModulatedConv::Result ModulatedConv::operator()(const Tensor& scaled, const Tensor& style) const {
   const bool up = options_.kind == Kind::up;
-  const Tensor style = modulation_(w);  // [N, in]
-  const Tensor scaled = x * per_channel(options_.demodulate ? style : style * scale_);
-  Tensor y = up ? conv2d_input_grad(scaled, weight_, 2 * x.size(1) + options_.kernel - 2,
-                                    2 * x.size(2) + options_.kernel - 2, Conv2d::same(2, 0))
+  Tensor y = up ? conv2d_input_grad(scaled, weight_, 2 * scaled.size(1) + options_.kernel - 2,
+                                    2 * scaled.size(2) + options_.kernel - 2, Conv2d::same(2, 0))
                 : conv2d(scaled, weight_, Conv2d::same(1, options_.kernel / 2));
   if (up) y = blur(y, filter_, 1, 1);
-  if (!options_.demodulate) return {y, {}};
+  if (!options_.demodulate)
+    return {y, Tensor::full({1, 1, 1, options_.out}, scale_, style.dtype(), y.backend())};
 
+  const PrecisionScope scope(coefficient_precision());
   const Tensor energy = sum(square(weight_), {1, 2});  // q, [out, 1, 1, in] or [in, 1, 1, out]
   const Tensor q = reshape(energy, {energy.size(0), energy.size(3)});
   const Tensor norm = matmul(square(style), q, false, !up);  // [N, out]
   return {y, per_channel(rsqrt(norm * (scale_ * scale_) + 1e-8) * scale_)};
+}
+
+Tensor ModulatedConv::weights_per_sample(const Tensor& style) const {
+  const Tensor shared = reshape(weight_, {1, options_.out, options_.in});
+  return shared * reshape(style * scale_, {style.size(0), 1, options_.in});
 }
 
 StyledConv::StyledConv(const Placement& place, const ModulatedConv::Options& options)
@@ -59,13 +68,20 @@ StyledConv::StyledConv(const Placement& place, const ModulatedConv::Options& opt
 }
 
 Tensor StyledConv::operator()(const Tensor& x, const Tensor& w, const Tensor& noise) const {
-  const ModulatedConv::Result y = conv_(x, w);
+  const Tensor style = conv_.style(w);
+  return on_scaled(scaled(x, style), style, noise);
+}
+
+Tensor StyledConv::on_scaled(const Tensor& scaled, const Tensor& style, const Tensor& noise,
+                             const Tensor& next) const {
+  const ModulatedConv::Result y = conv_(scaled, style);
   return channel_activation(y.unscaled, {.scale = y.demodulation,
                                          .bias = activate_.value,
                                          .noise = noise,
                                          .strength = noise_.value,
                                          .slope = 0.2,
-                                         .gain = std::numbers::sqrt2});
+                                         .gain = std::numbers::sqrt2,
+                                         .factor = next.defined() ? per_channel(next) : Tensor()});
 }
 
 ToRgb::Upsample::Upsample(const Placement& place)
@@ -83,7 +99,11 @@ ToRgb::ToRgb(const Placement& place, std::int64_t in, std::int64_t style, bool u
 
 Tensor ToRgb::operator()(const Tensor& x, const Tensor& w, const Tensor& previous) const {
   const Tensor skip = previous.defined() ? upsample2(previous, upsample_->kernel) : Tensor();
-  return channel_activation(conv_(x, w).unscaled, {.bias = bias_, .residual = skip});
+  const Tensor weights = conv_.weights_per_sample(conv_.style(w));
+  const Tensor pixels = reshape(x, {x.size(0), x.size(1) * x.size(2), x.size(3)});
+  const Tensor rgb =
+      reshape(matmul(pixels, weights, false, true, Sums::f32), {x.size(0), x.size(1), x.size(2), 3});
+  return channel_activation(rgb, {.bias = bias_, .residual = skip});
 }
 
 }  // namespace om

@@ -5,6 +5,9 @@
 // w'_oik^2 + eps). Because convolution is linear, the same function is: scale the input channels by s,
 // convolve with the shared weight, scale the output channels by d_o = 1 / sqrt(sum over i of s_i^2 q_oi +
 // eps), q_oi = sum over k of w_oik^2. No weight is formed per sample, and d is one small matrix product.
+//
+// Scaling by s is a pass of its own over the image, unless the layer before did it: a styled conv multiplies
+// its result by the `next` style in the pass of its activation, and takes an image that is already scaled.
 #pragma once
 
 #include "nn/linear.h"
@@ -26,10 +29,15 @@ class ModulatedConv : public Module {
   /// The output is unscaled * demodulation; the caller multiplies in the pass that adds its bias.
   struct Result {
     Tensor unscaled;      ///< [N, H, W, out], or [N, 2H, 2W, out] when upsampling
-    Tensor demodulation;  ///< [N, 1, 1, out]; undefined without demodulation
+    Tensor demodulation;  ///< [N, 1, 1, out]; without demodulation the constant factor [1, 1, 1, out]
   };
-  /// x [N, H, W, in], w [N, style]. Upsampling is a transposed convolution of stride 2, then the FIR filter.
-  Result operator()(const Tensor& x, const Tensor& w) const;
+  /// s [N, in], from w [N, style].
+  Tensor style(const Tensor& w) const { return modulation_(w); }
+  /// `scaled` [N, H, W, in] is the image times s. Upsampling is a transposed convolution of stride 2, then
+  /// the FIR filter.
+  Result operator()(const Tensor& scaled, const Tensor& style) const;
+  /// The weights of a 1x1 kernel without demodulation, scaled by s: [N, out, in].
+  Tensor weights_per_sample(const Tensor& style) const;
 
  private:
   Options options_;
@@ -47,6 +55,12 @@ class StyledConv : public Module {
   /// noise [N or 1, H, W, 1] at the output's size; undefined for none.
   Tensor operator()(const Tensor& x, const Tensor& w, const Tensor& noise) const;
 
+  /// The same in parts, for layers in a row: style(w), then on an image that is multiplied by it already.
+  /// The result comes multiplied by `next` [N, out], the style of the one layer that takes it, or plain.
+  Tensor style(const Tensor& w) const { return conv_.style(w); }
+  Tensor on_scaled(const Tensor& scaled, const Tensor& style, const Tensor& noise,
+                   const Tensor& next = {}) const;
+
  private:
   // Files keep the scalar and the bias under names of their own modules: noise.weight, activate.bias.
   class Scalar : public Module {
@@ -59,7 +73,12 @@ class StyledConv : public Module {
   Scalar noise_, activate_;
 };
 
-/// Modulated 1x1 conv to 3 channels without demodulation, + bias, + the previous image upsampled by 2.
+/// x [N, H, W, C] times factors [N, C].
+Tensor scaled(const Tensor& x, const Tensor& factors);
+
+/// Modulated 1x1 conv to 3 channels without demodulation, + bias, + the previous image upsampled by 2. Here
+/// the weights per sample, [3, in], are the small side: they are scaled, and x is read once, in a batched
+/// product. The result is float32 in bf16 too.
 class ToRgb : public Module {
  public:
   ToRgb(const Placement& place, std::int64_t in, std::int64_t style, bool upsample);

@@ -1,19 +1,21 @@
-// Backend: everything a device must provide. A port is one folder that implements this class, plus one line
-// in tensor/registry.cpp; `conformance --backend NAME` then checks every kernel against the reference backend
-// in double.
+// Backend: everything a device must provide. A port is one folder that implements this class, plus one
+// line in tensor/registry.cpp; `conformance --backend NAME` then checks every kernel against the reference
+// backend in double.
 //
 // A kernel computes and nothing else: no shape checks (the ops in autograd/ made them), no allocation of
-// results, no derivatives, never a host value in return. Kernels run asynchronously but in order on the
-// backend's one queue.
+// results, no derivatives, never a host value in return. Kernels run asynchronously but in order on the one
+// queue of the backend.
 //
 // Arrays are dense and row-major; images are [N, H, W, C], convolution weights [O, kH, kW, I]. Sizes and
-// offsets are 64-bit. Any size may be 0. Outputs never alias inputs, except that unary, binary and where may
-// write over an operand of the output's own shape and dtype. Unless a contract says "adds", the output is
-// assigned.
+// offsets are 64-bit. Any size may be 0. Outputs never alias inputs, except that unary, binary and where
+// may write over an operand of the output's own shape and dtype. Outputs are assigned unless a contract
+// says "adds".
 //
 // Floating kernels take f32, f64 and bf16 with all operands and the result of one dtype, unless stated
 // otherwise. bf16 is a storage type: arithmetic and accumulation run in float32 and each result is rounded
-// once. Repeating a kernel on the same inputs gives the same bits, whatever the number of threads.
+// once. matmul and the three convolution kernels may also be asked for an f32 result of bf16 operands: the
+// float32 sums as they are, without that rounding. Repeating a kernel on the same inputs gives the same
+// bits, whatever the number of threads.
 #pragma once
 
 #include <cstddef>
@@ -94,8 +96,8 @@ enum class Distribution : std::uint8_t {
   normal,   ///< mean 0, variance 1
 };
 
-/// How matmul and convolutions may compute on f32 operands. tf32 rounds their operands to 10 bits of
-/// mantissa.
+/// How matmul and convolutions may compute on f32 operands: as they are, or rounded to 10 bits of mantissa
+/// (tf32).
 enum class Math : std::uint8_t { strict, tf32 };
 
 struct MatmulParams {
@@ -113,16 +115,17 @@ struct Conv2dParams {
 struct Pool2dParams {
   std::int64_t kernel_h = 2, kernel_w = 2;
   std::int64_t stride_h = 2, stride_w = 2;
-  std::int64_t pad_h = 0,
-               pad_w =
-                   0;  ///< minus infinity on the top and left; windows are clipped at the bottom and right
+  /// Minus infinity on the top and left; windows are clipped at the bottom and right.
+  std::int64_t pad_h = 0, pad_w = 0;
 };
 
 struct UpFirDnParams {
   std::int64_t up_h = 1, up_w = 1;      ///< zero insertion: u[i * up] = x[i]
   std::int64_t down_h = 1, down_w = 1;  ///< keep every down-th result
-  std::int64_t pad_top = 0, pad_bottom = 0, pad_left = 0, pad_right = 0;  ///< zeros; negative crops
-  bool flip = false;  ///< false: convolution (the filter is reversed); true: correlation
+  /// Zeros; negative crops.
+  std::int64_t pad_top = 0, pad_bottom = 0, pad_left = 0, pad_right = 0;
+  /// False: convolution (the filter is reversed); true: correlation.
+  bool flip = false;
 };
 
 /// A recorded sequence of kernels (a CUDA graph).
@@ -147,11 +150,12 @@ class Backend : public MemorySource {
   /// True where the host may read and write allocated memory directly (after synchronize()).
   virtual bool host_memory() const = 0;
 
-  // --- memory (allocate and release are MemorySource's: bytes at 64-byte alignment, OutOfMemory when there
-  // is none). Arrays that kernels see are aligned to 64 bytes too. A backend's destructor calls
-  // memory().close() first, since the allocator gives its blocks back through release().
-  /// `source` may be reused on return, pinned memory only after the next synchronize(). An error during
-  /// capture.
+  // --- memory. allocate and release are MemorySource's: bytes at 64-byte alignment, OutOfMemory when there
+  // is none. Arrays that kernels see are aligned to 64 bytes too. A backend's destructor first calls
+  // memory().close(), since the allocator gives its blocks back through release().
+
+  /// `source` may be reused on return, pinned memory only after the next synchronize(). During capture it
+  /// is an error.
   virtual void copy_from_host(void* destination, const void* source, std::size_t bytes) = 0;
   /// Waits until every earlier kernel is done. An error during capture.
   virtual void copy_to_host(void* destination, const void* source, std::size_t bytes) = 0;
@@ -163,8 +167,9 @@ class Backend : public MemorySource {
   virtual void release_pinned(void* pointer);
 
   // --- capture. A CPU answers with nothing: begin_capture() false means that the caller just runs its
-  // function. Where the function throws, the caller still calls end_capture() and drops the result. Storage
-  // guards (Storage::set_guard) must be off.
+  // function. Where the function throws, the caller still calls end_capture() and drops the result. Guards
+  // around storages (Storage::set_guard) must be off.
+
   virtual bool begin_capture() { return false; }
   virtual std::unique_ptr<CapturedGraph> end_capture() { return nullptr; }
 
@@ -172,10 +177,10 @@ class Backend : public MemorySource {
   /// y[i] = value, converted to y's dtype. Every dtype.
   virtual void fill(Out y, double value) = 0;
 
-  /// For every index in `extent`: y[y_offset + index . y_strides] = x[x_offset + index . x_strides]. Offsets
-  /// and strides count elements from the arrays' starts and may be 0 or negative for x; y's elements are
-  /// distinct. Every dtype, x's equal to y's. Elements of y that no index reaches keep their values. This one
-  /// kernel is permute, slice, pad, concat, flip and broadcast.
+  /// For every index in `extent`: y[y_offset + index . y_strides] = x[x_offset + index . x_strides].
+  /// Offsets and strides count elements from the arrays' starts and may be 0 or negative for x; the
+  /// elements of y are distinct. Every dtype, the same for x and y. Elements of y that no index reaches
+  /// keep their values. This one kernel is permute, slice, pad, concat, flip and broadcast.
   virtual void strided_copy(In x, std::int64_t x_offset, const Strides& x_strides, Out y,
                             std::int64_t y_offset, const Strides& y_strides, const Shape& extent) = 0;
 
@@ -183,10 +188,10 @@ class Backend : public MemorySource {
   /// NaN gives 0.
   virtual void cast(In x, Out y) = 0;
 
-  /// Fills y (bits: i32; else f32, f64 or bf16) from Philox. state is i32 [4] on this backend: seed low, seed
-  /// high, draw low, draw high (tensor/philox.h says how words map to elements). bits and uniforms are equal
-  /// bit for bit on every backend, normals to 1e-6: elements 2j and 2j+1 are the Box-Muller pair of words 2j,
-  /// 2j+1.
+  /// Fills y (bits: i32; else f32, f64 or bf16) from Philox. state is i32 [4] on this backend: seed low,
+  /// seed high, draw low, draw high (tensor/philox.h says how words map to elements). Bits and uniforms are
+  /// equal bit for bit on every backend, normals to 1e-6: elements 2j and 2j + 1 are the Box-Muller pair of
+  /// the words 2j and 2j + 1.
   virtual void random(Out y, Distribution distribution, In state) = 0;
 
   /// y = op(x; a, b), elementwise, one shape.
@@ -199,48 +204,52 @@ class Backend : public MemorySource {
   /// y = condition ? a : b, broadcasting as binary does. condition is u8; a, b and y are of any one dtype.
   virtual void where(In condition, In a, In b, Out y) = 0;
 
-  /// y's dimensions equal x's or are 1; those are reduced. An empty sum is 0, an empty max minus infinity; a
-  /// max over NaN is NaN. f32 sums err by no more than a pairwise or blocked summation in float32 would. y
-  /// may be f32 or f64 where x is bf16 or f32.
+  /// The dimensions of y equal those of x or are 1; the latter are reduced. An empty sum is 0, an empty max
+  /// minus infinity; a max over NaN is NaN. f32 sums err by no more than a pairwise or blocked summation in
+  /// float32 would. y may be f32 or f64 where x is bf16 or f32.
   virtual void reduce(ReduceOp op, In x, Out y) = 0;
 
-  /// y[i] = op_a(a[i or 0]) op_b(b[i or 0]) with a [Ba, M, K], b [Bb, K, N] (before transposition flags: a
-  /// [Ba, K, M], b [Bb, N, K]), y [B, M, N]; Ba and Bb are B or 1. K = 0 gives zeros.
+  /// y[i] = op_a(a[i or 0]) op_b(b[i or 0]) with y [B, M, N], a [Ba, M, K] or with transpose_a [Ba, K, M],
+  /// b [Bb, K, N] or with transpose_b [Bb, N, K]; Ba and Bb are B or 1. K = 0 gives zeros. y may be f32
+  /// where a and b are bf16.
   virtual void matmul(In a, In b, Out y, const MatmulParams& params) = 0;
 
-  /// Cross-correlation. x [N, H, W, I], w [O, kH, kW, I], y [N, OH, OW, O] with OH = (H + 2 pad - kH) /
-  /// stride + 1:
+  /// Cross-correlation of x [N, H, W, I] with w [O, kH, kW, I]. y is [N, OH, OW, O] with
+  ///   OH = (H + 2 pad - kH) / stride + 1
   ///   y[n, p, q, o] = sum over r, s, i of x[n, p stride + r - pad, q stride + s - pad, i] w[o, r, s, i]
+  /// y may be f32 where x and w are bf16; so may the results of the two gradients.
   virtual void conv2d(In x, In w, Out y, const Conv2dParams& params) = 0;
 
-  /// The gradient of conv2d with respect to x, which is the transposed convolution. g [N, OH, OW, O], w [O,
-  /// kH, kW, I], x [N, H, W, I] of any H, W that conv2d maps to OH, OW. Elements that no window reaches are
-  /// 0.
+  /// The gradient of conv2d with respect to x, which is the transposed convolution: g [N, OH, OW, O],
+  /// w [O, kH, kW, I], x [N, H, W, I] of any H, W that conv2d maps to OH, OW. Elements that no window
+  /// reaches are 0.
   virtual void conv2d_input_grad(In g, In w, Out x, const Conv2dParams& params) = 0;
 
   /// The gradient of conv2d with respect to w: x [N, H, W, I], g [N, OH, OW, O], w [O, kH, kW, I].
   virtual void conv2d_weight_grad(In x, In g, Out w, const Conv2dParams& params) = 0;
 
   /// x [N, H, W, C], y [N, OH, OW, C] the largest value of each window and index (i32, y's shape) its place
-  /// flat within one sample: (h W + w) C + c. Of equal values the first in row-major order wins; NaN wins
-  /// over every number. The caller chose OH and OW (floor or ceil mode) such that every window touches x.
+  /// flat within one sample: (h W + w) C + c, at most 2^31 - 1. Of equal values the first in row-major
+  /// order wins; NaN wins over every number. The caller chose OH and OW (floor or ceil mode) such that every
+  /// window touches x.
   virtual void max_pool2d(In x, Out y, Out index, const Pool2dParams& params) = 0;
 
   /// Upsample, pad, filter, downsample, per channel. x [N, H, W, C], filter [kH, kW] (f32, or f64 where x
-  /// is), y [N, OH, OW, C] with OH = (H up + pad_top + pad_bottom - kH) / down + 1. With u the zero-inserted,
-  /// padded x of size H up + pads: y[p, q] = sum over r, s of f[r, s] u[p down + r, q down + s], f the
-  /// reversed filter (or itself: flip).
+  /// is), y [N, OH, OW, C]. With u the zero-inserted, padded x of size H up + pads and f the reversed filter
+  /// (or itself: flip),
+  ///   OH = (H up + pad_top + pad_bottom - kH) / down + 1
+  ///   y[p, q] = sum over r, s of f[r, s] u[p down + r, q down + s]
   virtual void upfirdn2d(In x, In filter, Out y, const UpFirDnParams& params) = 0;
 
-  /// y[n, m] = x[n, index[n, m]]: x [N, S], index i32 [N, M], y [N, M]. Every index is in [0, S). Every
-  /// dtype.
+  /// y[n, m] = x[n, index[n, m]]: x [N, S] of every dtype, index i32 [N, M], y [N, M]. Every index is in
+  /// [0, S).
   virtual void gather(In x, In index, Out y) = 0;
 
   /// y = 0, then y[n, index[n, m]] += x[n, m]: x and index [N, M], y [N, S]. Deterministic, duplicates
   /// included.
   virtual void scatter_add(In x, In index, Out y) = 0;
 
-  /// Optional fused kernels: the interface E if this backend has it, else nullptr. See autograd/fused.h.
+  /// Optional fused kernels: the interface E of tensor/fused.h if this backend has it, else nullptr.
   template <class E>
   E* extension() {
     return dynamic_cast<E*>(this);

@@ -17,6 +17,18 @@ constexpr int kMaxRank = 8;
 /// Elements to step over per dimension; may be 0 (broadcast) or negative (flip).
 using Strides = std::array<std::int64_t, kMaxRank>;
 
+/// a + b and a b; Error where the result is beyond 64 bits.
+inline std::int64_t checked_sum(const char* op, std::int64_t a, std::int64_t b) {
+  std::int64_t result = 0;
+  if (__builtin_add_overflow(a, b, &result)) fail(op, ": sizes too large, ", a, " + ", b);
+  return result;
+}
+inline std::int64_t checked_product(const char* op, std::int64_t a, std::int64_t b) {
+  std::int64_t result = 0;
+  if (__builtin_mul_overflow(a, b, &result)) fail(op, ": sizes too large, ", a, " x ", b);
+  return result;
+}
+
 class Shape {
  public:
   Shape() = default;
@@ -39,15 +51,22 @@ class Shape {
     sizes_[rank_++] = size;
   }
 
-  /// Number of elements; 1 for a scalar shape [].
+  /// Number of elements; 1 for a scalar shape []. Error where the sizes other than 0 multiply to 2^63 or
+  /// more.
   std::int64_t elements() const {
     std::int64_t count = 1;
-    for (std::int64_t size : *this) count *= size;
-    return count;
+    bool empty = false;
+    for (const std::int64_t size : *this) {
+      empty = empty || size == 0;
+      if (size != 0 && __builtin_mul_overflow(count, size, &count))
+        fail("shape: ", *this, " has too many elements");
+    }
+    return empty ? 0 : count;
   }
 
-  /// Strides of the dense row-major layout, in elements.
+  /// Strides of the dense row-major layout, in elements. Error as of elements().
   Strides strides() const {
+    static_cast<void>(elements());
     Strides strides{};
     std::int64_t step = 1;
     for (int i = rank_ - 1; i >= 0; --i) {

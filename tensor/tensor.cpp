@@ -45,7 +45,9 @@ Storage::~Storage() {
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Backend& backend) {
   if (!backend.supports(dtype)) fail(backend.name(), ": does not support dtype ", name_of(dtype));
-  const std::size_t bytes = static_cast<std::size_t>(shape.elements()) * size_of(dtype);
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(static_cast<std::size_t>(shape.elements()), size_of(dtype), &bytes))
+    fail<OutOfMemory>("tensor: ", shape, " of ", name_of(dtype), " is more than any memory holds");
   return Tensor(
       std::make_shared<State>(State{std::make_shared<Storage>(backend, bytes), shape, dtype, nullptr}));
 }

@@ -71,11 +71,24 @@ void Adam::set_lr(std::size_t group, double lr) {
 }
 
 Tensor Adam::group_norm(std::size_t group, const std::vector<Tensor>& gradients) const {
-  std::vector<Tensor> squares;
+  Backend& backend = parameters_.front().backend();
+  std::vector<Tensor> members;
   for (std::size_t i = 0; i < parameters_.size(); ++i)
-    if (group_of_[i] == group && gradients[i].defined())
-      squares.push_back(reshape(sum(square(gradients[i])), {1}));
-  if (squares.empty()) return Tensor::zeros({}, DType::f32, parameters_.front().backend());
+    if (group_of_[i] == group && gradients[i].defined()) members.push_back(gradients[i]);
+  if (members.empty()) return Tensor::zeros({}, DType::f32, backend);
+  if (auto* kernels = backend.extension<AdamKernels>()) {
+    std::vector<In> arrays;
+    for (const Tensor& g : members) {
+      if (g.dtype() != members[0].dtype())
+        fail("adam: the gradients of group ", groups_[group].name, " differ in dtype");
+      arrays.push_back(g.in());
+    }
+    const Tensor norm = members[0].empty_like({});
+    kernels->adam_norm(arrays, norm.out());
+    return norm;
+  }
+  std::vector<Tensor> squares;
+  for (const Tensor& g : members) squares.push_back(reshape(sum(square(g)), {1}));
   return sqrt(sum(concat(squares, 0)));
 }
 
@@ -111,15 +124,49 @@ std::vector<Tensor> Adam::step(const std::vector<Tensor>& gradients) {
       fail("adam: the gradient of ", entry(i).name, " is ", gradients[i].shape(), ", the parameter ",
            parameters_[i].shape(), ", or their dtypes differ");
 
-  std::vector<Tensor> norms, clips(groups_.size());
-  for (std::size_t g = 0; g < groups_.size(); ++g) {
-    norms.push_back(group_norm(g, gradients));
+  std::vector<Tensor> norms;
+  for (std::size_t g = 0; g < groups_.size(); ++g) norms.push_back(group_norm(g, gradients));
+  const std::vector<std::size_t> clock_of = advance_clocks(gradients);
+  for (std::size_t i = 0; i < gradients.size(); ++i)
+    if (gradients[i].defined()) make_moments(i);
+  if (auto* kernels = parameters_.front().backend().extension<AdamKernels>())
+    update_fused(*kernels, gradients, norms, clock_of);
+  else
+    update_composed(gradients, norms, clock_of);
+  return norms;
+}
+
+void Adam::make_moments(std::size_t parameter) {
+  const Tensor& p = parameters_[parameter];
+  if (first_[parameter].defined()) return;
+  first_[parameter] = Tensor::zeros(p.shape(), p.dtype(), p.backend());
+  second_[parameter] = Tensor::zeros(p.shape(), p.dtype(), p.backend());
+}
+
+void Adam::update_fused(AdamKernels& kernels, const std::vector<Tensor>& gradients,
+                        const std::vector<Tensor>& norms, const std::vector<std::size_t>& clock_of) {
+  std::vector<AdamKernels::AdamArray> arrays;
+  for (std::size_t i = 0; i < parameters_.size(); ++i)
+    if (gradients[i].defined())
+      arrays.push_back({.gradient = gradients[i].in(),
+                        .parameter = parameters_[i].out(),
+                        .first = first_[i].out(),
+                        .second = second_[i].out(),
+                        .rate = rates_[group_of_[i]].in(),
+                        .steps = clocks_[clock_of[i]].steps.in(),
+                        .norm = options_.clip_norm > 0 ? norms[group_of_[i]].in() : In{}});
+  kernels.adam(arrays,
+               {options_.beta1, options_.beta2, options_.eps, options_.weight_decay, options_.clip_norm});
+}
+
+void Adam::update_composed(const std::vector<Tensor>& gradients, const std::vector<Tensor>& norms,
+                           const std::vector<std::size_t>& clock_of) {
+  std::vector<Tensor> clips(groups_.size());
+  for (std::size_t g = 0; g < groups_.size(); ++g)
     if (options_.clip_norm > 0) {
       const Tensor one = Tensor::full({}, 1, norms[g].dtype(), norms[g].backend());
       clips[g] = minimum(reciprocal(norms[g] + 1e-6) * options_.clip_norm, one);
     }
-  }
-  const std::vector<std::size_t> clock_of = advance_clocks(gradients);
 
   // Powers of the betas come from t itself, in double: a resumed run computes the same bits.
   using Key = std::tuple<std::size_t, std::size_t, DType>;
@@ -141,20 +188,13 @@ std::vector<Tensor> Adam::step(const std::vector<Tensor>& gradients) {
     }
     update(i, gradients[i], f);
   }
-  return norms;
 }
 
 void Adam::update(std::size_t parameter, const Tensor& gradient, const Factors& factors) {
   const Tensor& p = parameters_[parameter];
   const std::int64_t elements = p.elements();
   if (elements == 0) return;
-  Tensor& m = first_[parameter];
-  Tensor& v = second_[parameter];
-  if (!m.defined()) {
-    m = Tensor::zeros(p.shape(), p.dtype(), p.backend());
-    v = Tensor::zeros(p.shape(), p.dtype(), p.backend());
-  }
-
+  const Tensor &m = first_[parameter], &v = second_[parameter];
   Backend& backend = p.backend();
   const std::int64_t block = backend.host_memory() ? std::min(elements, block_elements) : elements;
   const Tensor g_room = p.empty_like({block}), t_room = p.empty_like({block});

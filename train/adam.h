@@ -6,8 +6,8 @@
 //
 // A parameter without a gradient is left alone: no decay, no moments, and its t stands still. Whatever
 // changes from step to step (rates, t) is a tensor on the backend, so that a captured step can be replayed.
-// The update runs in place, kernel by kernel; on host memory it goes over each parameter in blocks that fit
-// the cache.
+// The update runs in place: by the backend's own kernels for many arrays at once (AdamKernels), or composed
+// of single ones, which define it; then on host memory in blocks that fit the cache.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "nn/module.h"
+#include "tensor/fused.h"
 
 namespace om {
 
@@ -69,7 +70,12 @@ class Adam {
 
   Tensor group_norm(std::size_t group, const std::vector<Tensor>& gradients) const;
   std::vector<std::size_t> advance_clocks(const std::vector<Tensor>& gradients);
+  void make_moments(std::size_t parameter);
+  void update_composed(const std::vector<Tensor>& gradients, const std::vector<Tensor>& norms,
+                       const std::vector<std::size_t>& clock_of);
   void update(std::size_t parameter, const Tensor& gradient, const Factors& factors);
+  void update_fused(AdamKernels& kernels, const std::vector<Tensor>& gradients,
+                    const std::vector<Tensor>& norms, const std::vector<std::size_t>& clock_of);
 
   std::vector<ParameterGroup> groups_;
   AdamOptions options_;

@@ -9,7 +9,11 @@
 
 namespace om {
 
-class CpuBackend : public Backend, public ChannelKernels {
+class CpuBackend : public Backend,
+                   public ChannelKernels,
+                   public BatchNormKernels,
+                   public DistanceKernels,
+                   public AdamKernels {
  public:
   std::string_view name() const override { return "cpu"; }
   std::string description() const override;
@@ -44,7 +48,12 @@ class CpuBackend : public Backend, public ChannelKernels {
 
   void channel_activation(const Activation& inputs, Out y) override;
   void channel_activation_grad(const ActivationGradient& arguments) override;
-  void channel_moments(In x, Out mean, Out variance) override;
+  void batch_norm(const Norm& arguments) override;
+  void batch_norm_grad(const NormGradient& arguments) override;
+  void feature_distance(const Distance& inputs, Out distance) override;
+  void feature_distance_grad(const Distance& inputs, In g, Out a_gradient, Out b_gradient) override;
+  void adam_norm(std::span<const In> gradients, Out norm) override;
+  void adam(std::span<const AdamArray> arrays, const AdamConstants& constants) override;
 };
 
 /// Starts the team of threads() threads; where the system does not give as many, set_threads() is called with

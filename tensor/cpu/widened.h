@@ -1,4 +1,5 @@
-// bf16 for matmul and convolutions: operands are widened to float, the result is rounded once.
+// bf16 for matmul and convolutions: operands are widened to float; a bf16 result is rounded once, an f32
+// result stays as it is.
 #pragma once
 
 #include "tensor/backend.h"
@@ -28,10 +29,11 @@ class Widened {
 /// body(Type<T>, a, b, y) with T float or double; bf16 operands arrive as float copies.
 template <class Body>
 void with_float_operands(CachingAllocator& memory, const char* kernel, In a, In b, Out y, const Body& body) {
-  if (y.dtype == DType::f64) return body(Type<double>{}, a, b, y);
-  if (y.dtype == DType::f32) return body(Type<float>{}, a, b, y);
-  if (y.dtype != DType::bf16) fail(kernel, ": expects a floating dtype, got ", name_of(y.dtype));
+  if (a.dtype == DType::f64) return body(Type<double>{}, a, b, y);
+  if (a.dtype == DType::f32) return body(Type<float>{}, a, b, y);
+  if (a.dtype != DType::bf16) fail(kernel, ": expects a floating dtype, got ", name_of(a.dtype));
   const Widened wide_a(memory, a), wide_b(memory, b);
+  if (y.dtype == DType::f32) return body(Type<float>{}, wide_a.in(), wide_b.in(), y);
   const std::int64_t count = y.shape.elements();
   Scratch result(memory, sizeof(float) * static_cast<std::size_t>(count));
   body(Type<float>{}, wide_a.in(), wide_b.in(), Out{result.as<float>(), DType::f32, y.shape});

@@ -16,9 +16,10 @@ class Sums {
  public:
   explicit Sums(const Out& y) : y_(y), sums_(static_cast<std::size_t>(y.shape.elements()), 0.0) {}
   double& operator[](std::int64_t i) { return sums_[static_cast<std::size_t>(i)]; }
-  template <class T>
   void store() const {
-    for (std::size_t i = 0; i < sums_.size(); ++i) y_.as<T>()[i] = convert<T>(sums_[i]);
+    dispatch_floating("sums", y_.dtype, [&]<class T>(Type<T>) {
+      for (std::size_t i = 0; i < sums_.size(); ++i) y_.as<T>()[i] = convert<T>(sums_[i]);
+    });
   }
 
  private:
@@ -51,55 +52,56 @@ void for_each_term(const Shape& x, const Shape& w, const Shape& y, const Conv2dP
 void ReferenceBackend::matmul(In a, In b, Out y, const MatmulParams& params) {
   const std::int64_t batch = y.shape[0], rows = y.shape[1], columns = y.shape[2];
   const std::int64_t inner = a.shape[params.transpose_a ? 1 : 2];
-  dispatch_floating("matmul", y.dtype, [&]<class T>(Type<T>) {
+  Sums sums(y);
+  dispatch_floating("matmul", a.dtype, [&]<class T>(Type<T>) {
     for (std::int64_t n = 0; n < batch; ++n) {
       const T* a_matrix = a.as<T>() + (a.shape[0] == 1 ? 0 : n) * rows * inner;
       const T* b_matrix = b.as<T>() + (b.shape[0] == 1 ? 0 : n) * inner * columns;
       for (std::int64_t i = 0; i < rows; ++i)
         for (std::int64_t j = 0; j < columns; ++j) {
-          double sum = 0;
+          double& sum = sums[(n * rows + i) * columns + j];
           for (std::int64_t k = 0; k < inner; ++k)
             sum += static_cast<double>(a_matrix[params.transpose_a ? k * rows + i : i * inner + k]) *
                    static_cast<double>(b_matrix[params.transpose_b ? j * inner + k : k * columns + j]);
-          y.as<T>()[(n * rows + i) * columns + j] = convert<T>(sum);
         }
     }
   });
+  sums.store();
 }
 
 void ReferenceBackend::conv2d(In x, In w, Out y, const Conv2dParams& params) {
-  dispatch_floating("conv2d", y.dtype, [&]<class T>(Type<T>) {
+  dispatch_floating("conv2d", x.dtype, [&]<class T>(Type<T>) {
     Sums sums(y);
     for_each_term(x.shape, w.shape, y.shape, params,
                   [&, image_data = x.as<T>(), weight_data = w.as<T>()](auto image, auto weight, auto result) {
                     sums[result] +=
                         static_cast<double>(image_data[image]) * static_cast<double>(weight_data[weight]);
                   });
-    sums.store<T>();
+    sums.store();
   });
 }
 
 void ReferenceBackend::conv2d_input_grad(In g, In w, Out x, const Conv2dParams& params) {
-  dispatch_floating("conv2d_input_grad", x.dtype, [&]<class T>(Type<T>) {
+  dispatch_floating("conv2d_input_grad", g.dtype, [&]<class T>(Type<T>) {
     Sums sums(x);
     for_each_term(x.shape, w.shape, g.shape, params,
                   [&, g_data = g.as<T>(), weight_data = w.as<T>()](auto image, auto weight, auto result) {
                     sums[image] +=
                         static_cast<double>(g_data[result]) * static_cast<double>(weight_data[weight]);
                   });
-    sums.store<T>();
+    sums.store();
   });
 }
 
 void ReferenceBackend::conv2d_weight_grad(In x, In g, Out w, const Conv2dParams& params) {
-  dispatch_floating("conv2d_weight_grad", w.dtype, [&]<class T>(Type<T>) {
+  dispatch_floating("conv2d_weight_grad", x.dtype, [&]<class T>(Type<T>) {
     Sums sums(w);
     for_each_term(x.shape, w.shape, g.shape, params,
                   [&, image_data = x.as<T>(), g_data = g.as<T>()](auto image, auto weight, auto result) {
                     sums[weight] +=
                         static_cast<double>(image_data[image]) * static_cast<double>(g_data[result]);
                   });
-    sums.store<T>();
+    sums.store();
   });
 }
 

@@ -6,8 +6,10 @@
 
 #include <cmath>
 
+#include "autograd/fused.h"
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "autograd/record.h"
 #include "tensor/registry.h"
 
 namespace om {
@@ -231,6 +233,56 @@ TEST(Grad, OverwrittenConstantsOfRules) {
     expect_error([&] { grad({sum(y)}, {x}, {.keep_graph = true}); }, {"overwritten"});
 }
 
+TEST(Grad, OverwrittenStatisticsOfBatchNorm) {
+  const Tensor x = leaf({1, 2, 3, 7}, {1, 2, 2, 1}), one = leaf({1}), zero = leaf({0});
+  for (const char* which : {"mean", "variance"}) {
+    const BatchNormResult result = batch_norm(x, one, zero, {});
+    const auto slope = [&] { return host(grad({sum(result.y * x)}, {x}, {.keep_graph = true})[0]); };
+    const std::vector<double> before = slope();
+    (which[0] == 'm' ? result.mean : result.variance).fill(100);
+    try {
+      EXPECT_EQ(slope(), before) << which;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("overwritten"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST(Grad, IsNotForRules) {
+  const Tensor x = leaf({2});
+  const Tensor y = record("greedy", x.clone(), {x}, keep_input(0), [](const Saved& s, const Tensor& g) {
+    return Gradients{grad({square(s.input(0))}, {s.input(0)}, {.output_gradients = {g}})[0]};
+  });
+  expect_error([&] { grad({y}, {x}); }, {"grad", "rule of greedy"});
+  EXPECT_EQ(host(grad({square(x)}, {x})[0]), std::vector<double>{4});  // the next call is free again
+}
+
+TEST(Grad, AbsentOperandsKeepTheirPlace) {
+  const Tensor x = leaf({2});
+  const Tensor y = record("second", x.clone(), {Tensor(), x}, keep_input(0) | keep_input(1),
+                          [](const Saved& s, const Tensor& g) {
+                            EXPECT_FALSE(s.needs(0));
+                            EXPECT_FALSE(s.has(0));
+                            EXPECT_TRUE(s.has(1));
+                            return Gradients{Tensor(), g * s.input(1)};
+                          });
+  EXPECT_EQ(host(grad({y}, {x})[0]), std::vector<double>{2});
+}
+
+TEST(Grad, PowersAreFlatWhereTheyAreNumbers) {
+  const Tensor x = leaf({0, 2});
+  const double derivatives[][4] = {{0, 0, 0, 0}, {1, 0, 0, 0}, {0, 2, 0, 0}, {0, 0, 6, 0}};  // at 0
+  for (int exponent = 0; exponent < 4; ++exponent) {
+    Tensor y = power(x, exponent);
+    for (int order = 0; order < 4; ++order) {
+      y = grad({sum(y)}, {x}, {.create_graph = true})[0];
+      EXPECT_EQ(host(y)[0], derivatives[exponent][order]) << "x^" << exponent << ", derivative " << order + 1;
+      EXPECT_TRUE(std::isfinite(host(y)[1]));
+      if (!y.requires_grad()) break;
+    }
+  }
+}
+
 TEST(Grad, ReshapeSharesTheVersion) {
   const Tensor x = leaf({1, 2});
   const Tensor y = square(x);
@@ -297,6 +349,47 @@ TEST(Precision, Bf16StoresBf16AndGivesFloatGradients) {
   EXPECT_EQ(gradients[0].dtype(), DType::f32);
   EXPECT_EQ(gradients[1].dtype(), DType::f32);
   EXPECT_EQ(gradients[1].to_host<float>()[0], 4);
+}
+
+TEST(Precision, SumsOfBf16OperandsAreFloatOnRequest) {
+  Backend& cpu = backend("cpu");
+  const auto full = [&](double value, DType dtype) { return Tensor::full({2, 2}, value, dtype, cpu); };
+  EXPECT_EQ(matmul(full(1, DType::bf16), full(1, DType::bf16)).dtype(), DType::bf16);
+  EXPECT_EQ(matmul(full(1, DType::bf16), full(1, DType::bf16), false, false, Sums::f32).dtype(), DType::f32);
+  EXPECT_EQ(matmul(full(1, DType::f64), full(1, DType::f64), false, false, Sums::f32).dtype(), DType::f64);
+  // 1 + 2^-8 + 2^-8: the sum of exact products needs more than bf16 holds.
+  const Tensor a = require_grad(Tensor::from_host(std::vector<float>{1, 0.00390625F}, {1, 2}, cpu));
+  const Tensor b = Tensor::from_host(std::vector<float>{1, 1}, {2, 1}, cpu);
+  const PrecisionScope scope(Precision::bf16);
+  const Tensor y = matmul(a, b, false, false, Sums::f32);
+  EXPECT_EQ(y.to_host<float>()[0], 1.00390625F);
+  EXPECT_EQ(matmul(a, b).dtype(), DType::bf16);
+  EXPECT_EQ(grad({y}, {a})[0].dtype(), DType::f32);
+}
+
+TEST(Precision, FusedOpsKeepImagesBf16AndTheRestFloat) {
+  for (const char* name : {"cpu", "reference"}) {
+    Backend& on = backend(name);
+    const Tensor x = require_grad(Tensor::full({2, 3, 3, 4}, 0.5, DType::bf16, on));
+    const Tensor c = require_grad(Tensor::full({4}, 1.25, DType::f32, on));
+    const Tensor y = channel_activation(x, {.scale = c, .bias = c, .slope = 0.2, .factor = c});
+    EXPECT_EQ(y.dtype(), DType::bf16) << name;
+    const BatchNormResult norm = batch_norm(y, c, c, {.residual = x, .slope = 0});
+    EXPECT_EQ(norm.y.dtype(), DType::bf16) << name;
+    EXPECT_EQ(norm.mean.dtype(), DType::f32) << name;
+    EXPECT_EQ(norm.variance.dtype(), DType::f32) << name;
+    for (const bool create_graph : {true, false}) {
+      const auto gradients = grad({sum(norm.y)}, {x, c}, {.create_graph = create_graph, .keep_graph = true});
+      EXPECT_EQ(gradients[0].dtype(), DType::bf16) << name;
+      EXPECT_EQ(gradients[1].dtype(), DType::f32) << name;
+    }
+    // Otherwise mixed operands promote.
+    const Tensor wide = Tensor::full({4}, 1, DType::f64, on);
+    EXPECT_EQ(channel_activation(x, {.bias = wide}).dtype(), DType::f64) << name;
+    EXPECT_EQ(channel_activation(cast(x, DType::f32), {.bias = wide}).dtype(), DType::f64) << name;
+    EXPECT_EQ(channel_activation(cast(x, DType::f32), {.bias = cast(c, DType::bf16)}).dtype(), DType::f32);
+    EXPECT_EQ(channel_activation(x, {.residual = cast(x, DType::f32)}).dtype(), DType::f32) << name;
+  }
 }
 
 TEST(Precision, RulesRunInThePrecisionOfTheirOp) {

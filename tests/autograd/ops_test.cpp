@@ -188,6 +188,78 @@ TEST(Ops, RefuseWhatDoesNotFit) {
   }
 }
 
+TEST(Ops, SizesBeyond64BitsAreErrors) {
+  constexpr std::int64_t kHuge = std::int64_t{1} << 62;
+  const std::pair<const char*, std::function<void()>> refused[] = {
+      {"shape",
+       [] {
+         zeros({std::int64_t{1} << 32, std::int64_t{1} << 32});
+       }},
+      {"shape",
+       [] {
+         zeros({0, std::int64_t{1} << 32, std::int64_t{1} << 32});
+       }},
+      {"tensor", [] { zeros({kHuge}); }},
+      {"shape",
+       [] {
+         reshape(zeros({4}), {std::int64_t{1} << 33, std::int64_t{1} << 31, 1});
+       }},
+      {"shape",
+       [] {
+         broadcast(zeros({1, 1}), {kHuge, 4});
+       }},
+      {"pad", [] { pad(zeros({2}), 0, kHuge, kHuge); }},
+      {"slice", [] { slice(zeros({2}), 0, 1, INT64_MAX); }},
+      {"concat",
+       [] {
+         concat({zeros({kHuge, 0}), zeros({kHuge, 0})}, 0);
+       }},
+      {"conv2d",
+       [] {
+         conv2d(zeros({1, 4, 4, 1}), zeros({1, 1, 1, 1}), Conv2d::same(1, kHuge));
+       }},
+      {"conv2d_input_grad",
+       [] {
+         conv2d_input_grad(zeros({1, 4, 4, 1}), zeros({1, 1, 1, 1}), 4, 4, Conv2d::same(1, kHuge));
+       }},
+      {"conv2d_weight_grad",
+       [] {
+         conv2d_weight_grad(zeros({1, 4, 4, 1}), zeros({1, 4, 4, 1}), 1, 1, Conv2d::same(1, kHuge));
+       }},
+      {"upfirdn2d",
+       [] {
+         upfirdn2d(zeros({1, 4, 4, 1}), zeros({1, 1}), {.up_h = kHuge});
+       }},
+      {"upfirdn2d",
+       [] {
+         upfirdn2d(zeros({1, 4, 4, 1}), zeros({1, 1}), {.pad_top = kHuge, .pad_bottom = kHuge});
+       }},
+      {"upfirdn2d",
+       [] {
+         upfirdn2d(zeros({1, 4, 4, 1}), zeros({1, 1}), {.pad_left = INT64_MAX});
+       }},
+      {"max_pool2d",
+       [] {
+         max_pool2d(zeros({0, 4, std::int64_t{1} << 20, 1 << 10}), {});
+       }},
+      {"max_pool2d",
+       [] {
+         max_pool2d(zeros({1, 4, 4, 1}), {.kernel = 2, .stride = 1, .pad = kHuge});
+       }},
+  };
+  int i = 0;
+  for (const auto& [op, call] : refused) {
+    const std::string message = error_of(call);
+    EXPECT_EQ(message.substr(0, message.find(':')), op) << "call " << i << ": " << message;
+    EXPECT_EQ(message.find('\n'), std::string::npos);
+    ++i;
+  }
+  EXPECT_EQ(zeros({0, kHuge}).elements(), 0);
+  EXPECT_EQ(
+      max_pool2d(zeros({1, 4, 4, 1}), {.kernel = kHuge >> 8, .stride = INT64_MAX, .ceil_mode = true}).shape(),
+      (Shape{1, 1, 1, 1}));
+}
+
 TEST(Ops, UndefinedTensorsAreErrors) {
   EXPECT_NE(error_of([] { add(Tensor(), zeros({1})); }), "");
 }

@@ -1,4 +1,5 @@
 // Shapes of the 256-pixel model (StyleGAN 2 decoder and encoder, one image), for the benchmark alone.
+#include "autograd/fused.h"
 #include "autograd/ops.h"
 #include "tests/cases/case.h"
 
@@ -115,6 +116,30 @@ void add_images(std::vector<Case>& cases) {
   });
 }
 
+/// Fused ops; where the composed form is a row above or below, the ratio is what the kernel earns.
+void add_fused(std::vector<Case>& cases) {
+  const Input image = normal({1, 256, 256, 128}), factors = full(normal({1, 1, 1, 128})),
+              bias = full(normal({128})), noise = full(normal({1, 256, 256, 1})),
+              strength = full(normal({1}));
+  add(cases, "channel_activation/styled_256px_128", {image, factors, bias, noise, strength},
+      [](const Inputs& x) {
+        return channel_activation(x[0], {x[1], x[2], x[3], x[4], {}, 0.2, 1.5});
+      });
+  add(cases, "channel_activation/styled_and_scaled_256px_128",
+      {image, factors, bias, noise, strength, factors}, [](const Inputs& x) {
+        return channel_activation(x[0], {x[1], x[2], x[3], x[4], {}, 0.2, 1.5, x[5]});
+      });
+  add(cases, "batch_norm/residual_relu_256px_128", {image, bias, bias, image},
+      [](const Inputs& x) { return batch_norm(x[0], x[1], x[2], {.residual = x[3], .slope = 0}).y; });
+  const Input features = normal({1, 256, 256, 64}), weights = full(uniform({64}, 0, 1));
+  add(cases, "feature_distance/256px_64", {features, features, weights},
+      [](const Inputs& x) { return feature_distance(x[0], x[1], x[2]); });
+  add(cases, "composed/feature_distance_256px_64", {features, features, weights}, [](const Inputs& x) {
+    const auto unit = [](const Tensor& f) { return f * reciprocal(sqrt(sum(square(f), {-1})) + 1e-10); };
+    return sum(square(unit(x[0]) - unit(x[1])) * x[2]) / (256 * 256);
+  });
+}
+
 }  // namespace
 
 std::vector<Case> benchmark_cases() {
@@ -122,6 +147,7 @@ std::vector<Case> benchmark_cases() {
   add_convolutions(cases);
   add_matmuls(cases);
   add_images(cases);
+  add_fused(cases);
   return cases;
 }
 

@@ -46,7 +46,7 @@ DType dtype_of_input(const Input& input, DType floating) {
   switch (input.kind) {
     case Input::Kind::index: return DType::i32;
     case Input::Kind::mask: return DType::u8;
-    default: return floating;
+    default: return input.full && floating == DType::bf16 ? DType::f32 : floating;
   }
 }
 
@@ -134,6 +134,11 @@ Input mask(const Shape& shape) {
 }
 Input fixed(Input input) {
   input.differentiable = false;
+  return input;
+}
+
+Input full(Input input) {
+  input.full = true;
   return input;
 }
 

@@ -33,6 +33,7 @@ struct Input {
   std::vector<double> values = {};
   std::vector<double> kinks = {};  ///< normal and uniform numbers within 0.05 of one are drawn again
   bool differentiable = true;
+  bool full = false;  ///< f32 where the case runs in bf16
 };
 
 Input normal(const Shape& shape);
@@ -46,6 +47,8 @@ Input index(const Shape& shape, std::int64_t size);
 Input mask(const Shape& shape);
 /// The same numbers, but no gradient is asked for.
 Input fixed(Input input);
+/// The same, but in f32 beside bf16: a coefficient, a statistic, a latent.
+Input full(Input input);
 
 using Inputs = std::vector<Tensor>;
 using Function = std::function<Tensor(const Inputs&)>;

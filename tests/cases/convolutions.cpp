@@ -97,6 +97,23 @@ std::vector<Case> conv_cases() {
       return conv2d_weight_grad(in[0], in[1], h, v, o);
     });
   }
+  // Numbers that bf16 holds exactly, so that nothing but a rounded sum could differ.
+  const auto add_sums = [&](const std::string& op, const Shape& first, const Shape& second, Function f) {
+    add(op.c_str(), {"f32_sums_of_bf16", {}, 0, 0, 0}, {grid(first), grid(second)},
+        [f = std::move(f)](const Inputs& in) {
+          const PrecisionScope scope(Precision::bf16);
+          return f(in);
+        });
+    cases.back().tolerance_bf16 = 4e-3;  // its gradients are bf16
+    cases.back().drivers = kConformance;
+  };
+  const Conv2d wide = Conv2d::same(1, 1, Sums::f32);
+  add_sums("conv2d", {2, 9, 11, 35}, {19, 3, 3, 35},
+           [wide](const Inputs& in) { return conv2d(in[0], in[1], wide); });
+  add_sums("conv2d_input_grad", {2, 9, 11, 19}, {19, 3, 3, 35},
+           [wide](const Inputs& in) { return conv2d_input_grad(in[0], in[1], 9, 11, wide); });
+  add_sums("conv2d_weight_grad", {2, 9, 11, 35}, {2, 9, 11, 19},
+           [wide](const Inputs& in) { return conv2d_weight_grad(in[0], in[1], 3, 3, wide); });
   return cases;
 }
 

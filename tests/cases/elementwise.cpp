@@ -99,6 +99,12 @@ void add_unary_ops(std::vector<Case>& cases) {
                    .inputs = {positive({3, 5})},
                    .function = [](const Inputs& x) { return power(x[0], -2.5); },
                    .tolerance = 5e-6});
+  // Where the mathematics gives a number, so does every order of derivative.
+  for (const double exponent : {0.0, 1.0, 2.0, 3.0})
+    cases.push_back({.name = text("power/at_zero_to_the_", exponent),
+                     .inputs = {values({4}, {0, -0.0, 1.5, -2})},
+                     .function = [exponent](const Inputs& x) { return power(x[0], exponent); },
+                     .tolerance = 5e-6});
   cases.push_back({.name = "leaky_relu/identity",
                    .inputs = {away_from_zero({3, 5})},
                    .function = [](const Inputs& x) { return leaky_relu(x[0], 1); }});

@@ -47,8 +47,9 @@ Tensor styled_conv(const Inputs& in, ModulatedConv::Kind kind) {
 Tensor modulated_conv(const Inputs& in, const ModulatedConv::Options& options) {
   const ModulatedConv conv(place_of(in), options);
   use_as_parameters(conv, in, 2);
-  const ModulatedConv::Result y = conv(in[0], in[1]);
-  return y.demodulation.defined() ? y.unscaled * y.demodulation : y.unscaled;
+  const Tensor style = conv.style(in[1]);
+  const ModulatedConv::Result y = conv(scaled(in[0], style), style);
+  return y.unscaled * y.demodulation;
 }
 
 }  // namespace

@@ -61,6 +61,17 @@ std::vector<Case> matmul_cases() {
                    .inputs = {normal({4, 3})},
                    .function = [](const Inputs& x) { return matmul(x[0], x[0], true, false); },
                    .tolerance = 5e-6});
+  // Numbers that bf16 holds exactly, so that nothing but a rounded sum could differ.
+  cases.push_back({.name = "matmul/f32_sums_of_bf16",
+                   .inputs = {grid({3, 37, 65}), grid({3, 19, 65})},
+                   .function =
+                       [](const Inputs& x) {
+                         const PrecisionScope scope(Precision::bf16);
+                         return matmul(x[0], x[1], false, true, Sums::f32);
+                       },
+                   .tolerance = 5e-6,
+                   .tolerance_bf16 = 4e-3,  // its gradients are bf16
+                   .drivers = kConformance});
   return cases;
 }
 

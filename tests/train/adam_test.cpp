@@ -1,6 +1,6 @@
 // Adam and the schedule against torch.optim.Adam, clip_grad_norm_ and CosineAnnealingLR (torch 2.15,
 // float32): two groups, five steps, one parameter without a gradient in the first step and one with gradients
-// in only two.
+// in only two. The cpu has kernels for many arrays at once, the reference runs the composed form.
 #include "train/adam.h"
 
 #include <gtest/gtest.h>
@@ -8,17 +8,20 @@
 #include <cmath>
 
 #include "autograd/grad.h"
+#include "autograd/ops.h"
 #include "tensor/registry.h"
 #include "train/schedule.h"
 
 namespace om {
 namespace {
 
+const char* place = "cpu";  // the backend of values()
+
 Tensor values(const Shape& shape, int seed, double scale = 1) {
   std::vector<float> out;
   for (int i = 0; i < shape.elements(); ++i)
     out.push_back(static_cast<float>(((i * 37 + seed * 11) % 29 - 14) / 16.0 * scale));
-  return Tensor::from_host(out, shape, backend("cpu"));
+  return Tensor::from_host(out, shape, backend(place));
 }
 
 struct Problem {
@@ -45,7 +48,7 @@ void expect_near(const Tensor& tensor, const std::vector<double>& expected) {
     EXPECT_NEAR(got[i], expected[i], 3e-7 + 3e-7 * std::abs(expected[i])) << i;
 }
 
-TEST(Adam, StepsAsTorchDoes) {
+void expect_torchs_steps() {
   Problem problem;
   const std::vector<std::vector<double>> norms = {{2.744312286376953, 0.10212584584951401},
                                                   {2.4443013668060303, 0.12038350850343704},
@@ -72,6 +75,66 @@ TEST(Adam, StepsAsTorchDoes) {
   expect_near(state[1].first, {-0.00842715055, -0.134799764, 0.00900065526});
   expect_near(state[3].first, {-0.00794865377, 0.0670513436});
   expect_near(state[3].second, {9.89900514e-07, 1.96716883e-05});
+}
+
+TEST(Adam, StepsAsTorchDoes) { expect_torchs_steps(); }
+
+TEST(Adam, StepsAsTorchDoesComposedToo) {
+  place = "reference";
+  expect_torchs_steps();
+  place = "cpu";
+}
+
+/// Many sizes (several tiles, none), both dtypes, with and without clipping, decay and beta1.
+TEST(Adam, FusedIsTheComposedForm) {
+  const AdamOptions choices[] = {{},
+                                 {.beta1 = 0, .eps = 1e-3, .weight_decay = 0, .clip_norm = 0},
+                                 {.beta1 = 0.9, .weight_decay = 0.3, .clip_norm = 1e-3}};
+  for (const DType dtype : {DType::f32, DType::f64})
+    for (const AdamOptions& options : choices) {
+      std::vector<std::vector<double>> found[2];
+      for (int b = 0; b < 2; ++b) {
+        Backend& on = backend(b == 0 ? "reference" : "cpu");
+        const auto wave = [&](std::int64_t count, double phase) {
+          std::vector<double> x(static_cast<std::size_t>(count));
+          for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(phase + 0.7 * static_cast<double>(i));
+          return cast(Tensor::from_host(x, {count}, on), dtype);
+        };
+        ParameterGroup first{"first", {}, 1e-2}, second{"second", {}, 1e-3};
+        const std::int64_t counts[] = {0, 1, 16385, 40000, 7};
+        std::vector<Tensor> parameters;
+        for (std::size_t i = 0; i < 5; ++i) {
+          parameters.push_back(wave(counts[i], static_cast<double>(i)));
+          (i < 3 ? first : second).parameters.push_back({text("p", i), parameters[i], {}, Role::parameter});
+        }
+        Adam adam({first, second}, options);
+        for (int s = 0; s < 3; ++s) {
+          std::vector<Tensor> gradients;
+          for (std::size_t i = 0; i < 5; ++i)
+            gradients.push_back(i == 4 && s == 1 ? Tensor()
+                                                 : wave(counts[i], 10.0 * s + static_cast<double>(i)));
+          for (const Tensor& norm : adam.step(gradients)) found[b].push_back({norm.item()});
+        }
+        for (const Tensor& p : parameters) found[b].push_back(cast(p, DType::f64).to_host<double>());
+      }
+      const double tolerance = dtype == DType::f64 ? 1e-13 : 2e-6;
+      ASSERT_EQ(found[0].size(), found[1].size());
+      for (std::size_t i = 0; i < found[0].size(); ++i)
+        for (std::size_t j = 0; j < found[0][i].size(); ++j)
+          ASSERT_LE(std::abs(found[1][i][j] - found[0][i][j]), tolerance * (1 + std::abs(found[0][i][j])))
+              << i << ", " << j;
+    }
+}
+
+TEST(Adam, ANormThatIsNoNumberReachesTheParameters) {
+  for (const char* name : {"cpu", "reference"}) {
+    place = name;
+    Problem problem;
+    const Tensor nan = Tensor::full({2, 3}, std::nan(""), DType::f32, backend(name));
+    problem.adam.step({nan, Tensor(), Tensor(), Tensor()});
+    EXPECT_TRUE(std::isnan(problem.entries[0].value.to_host<float>()[0])) << name;
+  }
+  place = "cpu";
 }
 
 TEST(Adam, ContinuesFromItsStateToTheBit) {
