@@ -51,13 +51,17 @@ Code Autoencoder::encode(const Tensor& image) const {
 
 Code Autoencoder::encode_latent(const Tensor& image) const { return {(*encoder_)(image).latent, {}}; }
 
-Tensor Autoencoder::decode(const Code& code) const {
+Tensor Autoencoder::wplus(const Code& code) const {
   if (!code.latent.defined()) fail("autoencoder: the code has no latent");
+  return encoder_->config().projection == Projection::z
+             ? repeat_latent(decoder_->map(code.latent), decoder_->latents())
+             : code.latent;
+}
+
+Tensor Autoencoder::decode(const Code& code) const {
+  const Tensor latents = wplus(code);
   if (code.noise.empty()) fail("autoencoder: the code has no noise maps");
-  const Tensor wplus = encoder_->config().projection == Projection::z
-                           ? repeat_latent(decoder_->map(code.latent), decoder_->latents())
-                           : code.latent;
-  return decoder_->synthesize(wplus, code.noise);
+  return decoder_->synthesize(latents, code.noise);
 }
 
 Tensor Autoencoder::operator()(const Tensor& image, const std::vector<Tensor>& noise) const {

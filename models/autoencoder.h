@@ -33,6 +33,9 @@ class Autoencoder : public Module {
   Code encode(const Tensor& image) const;
   /// The same without noise: of two networks only the latent encoder runs.
   Code encode_latent(const Tensor& image) const;
+  /// The code's latent as the synthesis network takes it, [N, L, D]: a z goes through the mapping network.
+  /// Error where there is none.
+  Tensor wplus(const Code& code) const;
   /// code -> image [N, S, S, 3], not clamped. A z latent goes through the mapping network. Error where the
   /// code lacks its latent or its noise: for an encoder without noise heads the caller adds maps
   /// (Decoder::random_noise).
