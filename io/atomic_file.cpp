@@ -39,7 +39,7 @@ AtomicFile::AtomicFile(std::string path, bool durable)
     if (const fs::path real = fs::weakly_canonical(path_, ignored); !ignored) target_ = real.string();
   }
   if (fs::path(target_).filename().empty()) fail_with("cannot write", EISDIR);
-  temporary_ = text(directory_of(target_), "/.", fs::path(target_).filename().string(), ".tmp");
+  temporary_ = text(directory_of(target_), "/", temporary_name(fs::path(target_).filename().string()));
   fault(FileFault::open);
   try {
     open_temporary();
@@ -115,6 +115,24 @@ void AtomicFile::fault(FileFault step) const {
 
 void AtomicFile::fail_with(const char* what, int error) const {
   fail(path_, ": ", what, ": ", std::strerror(error));
+}
+
+std::string temporary_name(const std::string& name) {
+  constexpr std::size_t short_enough = 100;
+  if (name.size() <= short_enough) return "." + name + ".tmp";
+  std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a of 64 bits: two long names that begin alike differ here
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+  std::string digits;
+  for (int shift = 60; shift >= 0; shift -= 4) digits += "0123456789abcdef"[hash >> shift & 15];
+  const std::string ending = "~" + digits + ".tmp";
+  return "." + std::string(cut_text(name, name.size() - 1 - ending.size())) + ending;
+}
+
+std::string_view cut_text(std::string_view text, std::size_t limit) {
+  if (text.size() <= limit) return text;
+  std::size_t end = limit;  // before a byte that goes on, 10xxxxxx, a character would be cut
+  while (end > 0 && limit - end < 4 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return text.substr(0, limit - end < 4 ? end : limit);
 }
 
 void write_file(const std::string& path, std::span<const std::byte> bytes) {

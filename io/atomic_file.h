@@ -1,8 +1,8 @@
 // A file that appears whole or not at all.
 //
-// Bytes go to `.NAME.tmp` beside the target; commit() syncs, closes and renames it over the target. Whoever
-// is killed in between leaves the old target untouched and at most one temporary, which the next writer of
-// that target reuses.
+// Bytes go to temporary_name(NAME) beside the target, `.NAME.tmp` where that is not too long; commit() syncs,
+// closes and renames it over the target. Whoever is killed in between leaves the old target untouched and at
+// most one temporary, which the next writer of that target reuses.
 #pragma once
 
 #include <cstddef>
@@ -53,6 +53,14 @@ class AtomicFile {
   int descriptor_ = -1;
   bool durable_;
 };
+
+/// The name of the file that is written before it becomes NAME: `.NAME.tmp`, or, for names of more than 100
+/// bytes, as much of NAME as makes it no longer than NAME, with a checksum of all of it. File systems limit
+/// names, commonly to 255 bytes.
+std::string temporary_name(const std::string& name);
+
+/// The first `limit` bytes of a text or fewer, so that no UTF-8 character is cut.
+std::string_view cut_text(std::string_view text, std::size_t limit);
 
 /// Replaces `path` by `bytes` atomically.
 void write_file(const std::string& path, std::span<const std::byte> bytes);

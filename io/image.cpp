@@ -1,4 +1,4 @@
-// What both formats share: telling them apart, and the way through files.
+// What the formats share: telling them apart, and the way through files.
 #include "io/image.h"
 
 #include <algorithm>
@@ -27,10 +27,14 @@ void write_bytes(const std::filesystem::path& file, std::span<const uint8_t> byt
 Image decode_image(std::span<const uint8_t> bytes, std::string_view name) {
   static constexpr std::array<uint8_t, 8> png = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
   static constexpr std::array<uint8_t, 3> jpeg = {0xff, 0xd8, 0xff};
+  static constexpr std::array<uint8_t, 4> riff = {'R', 'I', 'F', 'F'}, webp = {'W', 'E', 'B', 'P'};
   if (bytes.empty()) fail<InputError>(name, ": is empty");
   if (starts_with(bytes, png)) return decode_png(bytes, name);
   if (starts_with(bytes, jpeg)) return decode_jpeg(bytes, name);
-  fail<InputError>(name, ": is neither a PNG nor a JPEG image");
+  // "RIFF", the length, "WEBP"
+  if (bytes.size() >= 12 && starts_with(bytes, riff) && starts_with(bytes.subspan(8), webp))
+    return decode_webp(bytes, name);
+  fail<InputError>(name, ": is no PNG, JPEG or WebP image");
 }
 
 Image read_image(const std::filesystem::path& file) {

@@ -1,8 +1,9 @@
-// An 8-bit RGB image on the host, and the way in and out of PNG and JPEG files.
+// An 8-bit RGB image on the host, and the way in from PNG, JPEG and WebP files and out to PNG and
+// JPEG.
 //
 // What a file holds becomes what Pillow's Image.open, exif_transpose and convert("RGB") give: grey is
 // repeated into three channels, palettes are looked up, alpha is dropped (not composited), CMYK is multiplied
-// out, EXIF orientation is applied. One difference on purpose: 16-bit PNGs keep their high byte, grey ones
+// out, the orientation of EXIF or XMP is applied, of an animation the first frame is taken. One difference on purpose: 16-bit PNGs keep their high byte, grey ones
 // too, where Pillow clips 16-bit grey at 255. Colour profiles and gamma are ignored, as there.
 #pragma once
 
@@ -40,7 +41,7 @@ struct Image {
   bool operator==(const Image&) const = default;
 };
 
-/// Reads a PNG or JPEG file, told apart by their first bytes, never by the name. InputError `FILE: reason`
+/// Reads a PNG, JPEG or WebP file, told apart by their first bytes, never by the name. InputError `FILE: reason`
 /// where the file is missing, a folder, too large, of another kind, truncated or broken in any way: no
 /// half-decoded image comes back.
 Image read_image(const std::filesystem::path& file);
@@ -48,9 +49,10 @@ Image read_image(const std::filesystem::path& file);
 /// The same from memory; `name` stands for the file in errors.
 Image decode_image(std::span<const uint8_t> bytes, std::string_view name);
 
-/// The two formats by themselves. InputError as above.
+/// The formats by themselves. InputError as above.
 Image decode_png(std::span<const uint8_t> bytes, std::string_view name);
 Image decode_jpeg(std::span<const uint8_t> bytes, std::string_view name);
+Image decode_webp(std::span<const uint8_t> bytes, std::string_view name);
 
 /// A whole file in memory. Equal images give equal bytes: no time, no text, fixed settings. Quality is 1 to
 /// 100, as libjpeg counts it, with chroma at half resolution. Error where the image is empty or too large for

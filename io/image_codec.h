@@ -12,18 +12,13 @@
 #include <vector>
 
 #include "io/image.h"
+#include "io/shown.h"
 #include "tensor/error.h"
 
 namespace om {
 
-/// A file's name that keeps an error on one line: control characters become '?'.
-inline std::string one_line(const std::filesystem::path& file) {
-  std::string name = file.string();
-  for (char& c : name) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return name;
-}
+/// A file's name that keeps an error on one line.
+inline std::string one_line(const std::filesystem::path& file) { return shown(file.native()); }
 
 /// Refuses a header over the cap on pixels.
 inline void check_claimed_size(int64_t width, int64_t height, std::string_view name) {

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 bool has_image_name(const fs::path& file) {
   std::string extension = file.extension().string();
   for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
+  return extension == ".png" || extension == ".jpg" || extension == ".jpeg" || extension == ".webp";
 }
 
 void list(const fs::path& folder, bool recursive, std::vector<fs::path>& files) {
@@ -31,6 +31,20 @@ void list(const fs::path& folder, bool recursive, std::vector<fs::path>& files) 
     if (recursive && fs::is_directory(fs::symlink_status(entry, unknown))) list(entry, recursive, files);
   }
   if (error) fail<InputError>(one_line(folder), ": cannot read the folder: ", error.message());
+}
+
+/// Whether a folder in this one, or in one of those, holds an image's name. Folders that cannot be read hold
+/// none.
+bool some_below(const fs::path& folder, int depth = 0) {
+  std::error_code error;
+  for (const std::string& name : names_in(folder.string(), error)) {
+    const fs::path entry = folder / name;
+    std::error_code unknown;
+    const bool is_folder = fs::is_directory(fs::symlink_status(entry, unknown));
+    if (depth > 0 && !is_folder && has_image_name(entry)) return true;
+    if (is_folder && depth < 32 && some_below(entry, depth + 1)) return true;
+  }
+  return false;
 }
 
 /// splitmix64's finaliser (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators"): a
@@ -54,7 +68,11 @@ ImageFolder::ImageFolder(fs::path folder, bool recursive) : folder_(std::move(fo
   }
   if (!fs::is_directory(status)) fail<InputError>(one_line(folder_), ": is not a folder");
   list(folder_, recursive, files_);
-  if (files_.empty()) fail<InputError>(one_line(folder_), ": holds no readable image");
+  if (files_.empty()) {
+    const bool below = !recursive && some_below(folder_);
+    fail<InputError>(one_line(folder_), ": holds no readable image",
+                     below ? ", but its subfolders do; --recursive reads those" : "");
+  }
   if (files_.size() > std::numeric_limits<uint32_t>::max())
     fail<InputError>(one_line(folder_), ": too many files");
   const auto by_name = [](const fs::path& a, const fs::path& b) { return a.native() < b.native(); };

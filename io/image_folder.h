@@ -18,11 +18,12 @@
 
 namespace om {
 
-/// The image files of a folder (.png, .jpg, .jpeg in any case), sorted by name, byte by byte. Their content
-/// is not looked at.
+/// The image files of a folder (.png, .jpg, .jpeg, .webp in any case), sorted by name, byte by byte. Their
+/// content is not looked at.
 class ImageFolder {
  public:
-  /// InputError where the folder is missing, no folder, not readable, or holds no such file.
+  /// `recursive`: with those of its subfolders, links to folders aside. InputError where the folder is
+  /// missing, no folder, not readable, or holds no such file (and whether its subfolders do).
   explicit ImageFolder(std::filesystem::path folder, bool recursive = false);
 
   size_t size() const { return files_.size(); }

@@ -145,17 +145,18 @@ void inverted_cmyk_to_rgb(const uint8_t* cmyk, uint8_t* rgb, int width) {
   }
 }
 
-/// From the first EXIF marker that gives one, else from XMP; 1 where there is none.
-int orientation_of(const jpeg_decompress_struct& info) {
-  std::optional<int> from_exif;
-  std::optional<int> from_xmp;
+/// EXIF may go on over several markers; of XMP's the last counts.
+int stored_orientation(const jpeg_decompress_struct& info) {
+  constexpr size_t name = 6;  // "Exif\0\0"
+  std::vector<uint8_t> exif;
+  std::string_view xmp;
   for (jpeg_saved_marker_ptr marker = info.marker_list; marker != nullptr; marker = marker->next) {
     if (marker->marker != JPEG_APP0 + 1) continue;
     const std::span<const uint8_t> data(marker->data, marker->data_length);
-    if (!from_exif) from_exif = exif_marker_orientation(data);
-    if (!from_xmp) from_xmp = xmp_marker_orientation(data);
+    if (is_exif_marker(data)) exif.insert(exif.end(), data.begin() + (exif.empty() ? 0 : name), data.end());
+    if (is_xmp_marker(data)) xmp = characters(data);
   }
-  return from_exif.value_or(from_xmp.value_or(1));
+  return orientation_of(exif, xmp);
 }
 
 }  // namespace
@@ -186,7 +187,7 @@ Image decode_jpeg(std::span<const uint8_t> bytes, std::string_view name) {
     fail<InputError>(name, ": broken JPEG: ", info.num_components, " colour components, expected 1, 3 or 4");
   }
 
-  const int orientation = orientation_of(info);  // finishing frees the markers
+  const int orientation = stored_orientation(info);  // finishing frees the markers
 
   const bool has_inks = info.num_components == 4;
   info.out_color_space = has_inks ? JCS_CMYK : JCS_RGB;

@@ -260,9 +260,14 @@ std::unique_ptr<Lpips> load_lpips(const std::string& backbone_path, const std::s
   const Checkpoint backbone = read_checkpoint(backbone_path), heads = read_checkpoint(heads_path);
   const FileShapes backbone_shapes = shapes_below(backbone, ""), head_shapes = shapes_below(heads, "");
   std::int64_t budget = budget_of(backbone_shapes) + budget_of(head_shapes);
-  auto lpips = naming_file(backbone_path, [&] {
-    return std::make_unique<Lpips>(backbone_shapes, head_shapes, Placement{backend, DType::f32, &budget});
-  });
+  std::unique_ptr<Lpips> lpips;
+  try {
+    lpips = std::make_unique<Lpips>(backbone_shapes, head_shapes, Placement{backend, DType::f32, &budget});
+  } catch (const LpipsHeadsError& error) {
+    fail<InputError>(heads_path, ": ", error.what());
+  } catch (const InputError& error) {
+    fail<InputError>(backbone_path, ": ", error.what());
+  }
   fill(lpips->backbone(), backbone);
   fill(lpips->heads(), heads);
   return lpips;

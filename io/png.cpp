@@ -3,8 +3,8 @@
 // Reading: libpng's transformations bring every kind of PNG to 8-bit RGB; rows are decoded one by one into
 // memory that grows with them (an interlaced image, whose passes revisit rows, is allocated at once). Deflate
 // expands by at most 1032:1, so a header that claims more than that of the file is refused before any
-// allocation, and so is a chunk that claims more than the file. Ancillary chunks other than eXIf are skipped
-// unread, so a compressed profile or text is never inflated.
+// allocation, and so is a chunk that claims more than the file. libpng skips the ancillary chunks unread;
+// png_metadata.cpp looks for the orientation in them.
 #include <png.h>
 
 #include <array>
@@ -14,6 +14,7 @@
 #include "io/exif.h"
 #include "io/image_codec.h"
 #include "io/longjmp_guard.h"
+#include "io/png_metadata.h"
 #include "io/shortage.h"
 
 namespace om {
@@ -87,7 +88,8 @@ struct Writer {
 void skip_unused_chunks(png_structp png) {
   // Names of five bytes, as libpng wants them: those of the chunks it would otherwise parse.
   static constexpr png_byte unused[] =
-      "bKGD\0cHRM\0gAMA\0hIST\0iCCP\0iTXt\0oFFs\0pCAL\0sBIT\0sCAL\0sPLT\0sRGB\0sTER\0tEXt\0tIME\0tRNS\0zTXt\0"
+      "bKGD\0cHRM\0eXIf\0gAMA\0hIST\0iCCP\0iTXt\0oFFs\0pCAL\0sBIT\0sCAL\0sPLT\0sRGB\0sTER\0tEXt\0tIME\0tRNS\0"
+      "zTXt\0"
       "pHYs";
   png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, 0);
   png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, unused, static_cast<int>(sizeof unused / 5));
@@ -102,8 +104,7 @@ void ask_for_rgb(png_structp png, int color_type, int bit_depth) {
   if ((color_type & PNG_COLOR_MASK_COLOR) == 0) png_set_gray_to_rgb(png);
 }
 
-/// Refuses a chunk that claims more than the file holds: libpng allocates what an eXIf chunk claims, and
-/// takes its own limit for that as a mere warning.
+/// Refuses a chunk that claims more than the file holds.
 void check_chunks(std::span<const uint8_t> bytes, std::string_view name) {
   constexpr size_t signature = 8;
   constexpr size_t around = 12;  // length, type and checksum
@@ -115,13 +116,6 @@ void check_chunks(std::span<const uint8_t> bytes, std::string_view name) {
     if (std::memcmp(&bytes[at + 4], "IEND", 4) == 0) return;  // what follows is not looked at
     at += around + png_get_uint_32(&bytes[at]);
   }
-}
-
-int orientation_of(Reader& reader) {
-  png_uint_32 length = 0;
-  png_bytep exif = nullptr;
-  if (png_get_eXIf_1(reader.png, reader.info, &length, &exif) == 0 || exif == nullptr) return 1;
-  return exif_orientation({exif, length}).value_or(1);
 }
 
 }  // namespace
@@ -182,7 +176,7 @@ Image decode_png(std::span<const uint8_t> bytes, std::string_view name) {
     }
     png_read_end(reader.png, reader.info);
   }));
-  return oriented(std::move(image), orientation_of(reader));
+  return oriented(std::move(image), png_orientation(bytes));
 }
 
 std::vector<uint8_t> encode_png(const Image& image) {

@@ -126,18 +126,22 @@ Tensor Lpips::Fire::operator()(const Tensor& x) const {
 
 Lpips::Backbone::Backbone(const std::string& net_name, const FileShapes& shapes, const Placement& place) {
   const Net& net = find(net_name);
+  std::int64_t width = 3;
   for (const Layer& layer : net.layers) {
     const std::string name = text("features.", layer.index);
     Step step{nullptr, nullptr, net.pool, Step::Kind::pool, net.taps.contains(layer.index)};
     if (layer.kind == Layer::Kind::conv) {
       step.kind = Step::Kind::conv_relu;
       step.conv = conv_of(shapes, name, layer.stride, layer.pad, place);
+      width = shapes.at(name + ".weight")[0];
       child(name, *step.conv);
     } else if (layer.kind == Layer::Kind::fire) {
       step.kind = Step::Kind::fire;
       step.fire = std::make_unique<Fire>(place, shapes, name);
+      width = shapes.at(name + ".expand1x1.weight")[0] + shapes.at(name + ".expand3x3.weight")[0];
       child(name, *step.fire);
     }
+    if (step.tap) widths.push_back(width);
     steps_.push_back(std::move(step));
   }
 }
@@ -159,17 +163,22 @@ std::vector<Tensor> Lpips::Backbone::operator()(const Tensor& image) const {
 Lpips::Heads::Heads(const FileShapes& shapes, const Placement& place) {
   for (int i = 0; shapes.contains(text("lin", i, ".model.1.weight")); ++i) {
     const std::string name = text("lin", i, ".model.1.weight");
-    const Shape shape = require_shape(shapes, "LPIPS heads", name, 4);
+    const Shape& shape = shapes.at(name);
+    if (shape.rank() != 4) fail<LpipsHeadsError>("LPIPS heads: ", name, " expects 4 dimensions, got ", shape);
     weights.push_back(parameter(name, place.zeros({shape[0], 1, 1, shape[1]}), layouts::conv));
   }
 }
 
 Lpips::Lpips(const FileShapes& backbone, const FileShapes& heads, const Placement& place)
     : net_(recognise(backbone).name), backbone_(net_, backbone, place), heads_(heads, place) {
-  const std::size_t taps = find(net_).taps.size();
-  if (heads_.weights.size() != taps)
-    fail<InputError>("LPIPS: a ", net_, " backbone wants ", taps, " heads (lin0 ..), got ",
-                     heads_.weights.size());
+  const std::vector<std::int64_t>& widths = backbone_.widths;
+  if (heads_.weights.size() != widths.size())
+    fail<LpipsHeadsError>("LPIPS: a ", net_, " backbone wants ", widths.size(), " heads (lin0 ..), got ",
+                          heads_.weights.size());
+  for (std::size_t i = 0; i < widths.size(); ++i)
+    if (const Tensor& head = heads_.weights[i]; head.size(0) != 1 || head.size(3) != widths[i])
+      fail<LpipsHeadsError>("LPIPS heads: lin", i, ".model.1.weight expects ", widths[i], " channels for a ",
+                            net_, " backbone, got ", head.size(3));
   child("backbone", backbone_);
   child("heads", heads_);
   const auto row = [&](const std::vector<double>& values) {

@@ -13,10 +13,16 @@
 
 namespace om {
 
+/// What is wrong with the heads alone, or with them beside their backbone.
+class LpipsHeadsError : public InputError {
+ public:
+  using InputError::InputError;
+};
+
 class Lpips : public Module {
  public:
   /// The backbone is recognised by its layers, channel counts are read off the shapes. InputError where they
-  /// fit none.
+  /// fit none; LpipsHeadsError where the heads are at fault.
   Lpips(const FileShapes& backbone, const FileShapes& heads, const Placement& place);
 
   /// "vgg", "alex" or "squeeze".
@@ -47,6 +53,7 @@ class Lpips : public Module {
     Backbone(const std::string& net, const FileShapes& shapes, const Placement& place);
     /// The features after each tapped layer.
     std::vector<Tensor> operator()(const Tensor& image) const;
+    std::vector<std::int64_t> widths;  ///< channels of each of them
 
    private:
     struct Step {

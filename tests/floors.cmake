@@ -13,7 +13,7 @@ set(libraries
   "tensor/cpu/" "tensor/cpu"
   "tensor/cuda/" "tensor/cuda"
   "tensor/reference/" "tensor/reference"
-  "png" "io" "jpeglib" "io" "zip\\.h" "io"
+  "png" "io" "jpeglib" "io" "zip\\.h" "io" "webp/" "io" "zlib\\.h" "io"
   "nlohmann/" "io|train|examples"
   "fmt/" "io|train|examples"
   "CLI/" "examples"

@@ -6,7 +6,9 @@
 #include <cstdio>
 
 #include <jpeglib.h>
+#include <webp/encode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <stdexcept>
@@ -111,9 +113,8 @@ std::vector<uint8_t> make_jpeg(const JpegRecipe& recipe) {
   if (recipe.progressive) jpeg_simple_progression(&info);
   info.arith_code = recipe.arithmetic ? TRUE : FALSE;
   jpeg_start_compress(&info, TRUE);
-  if (!recipe.app1.empty()) {
-    jpeg_write_marker(&info, JPEG_APP0 + 1, recipe.app1.data(), static_cast<unsigned>(recipe.app1.size()));
-  }
+  for (const std::vector<uint8_t>& marker : recipe.app1)
+    jpeg_write_marker(&info, JPEG_APP0 + 1, marker.data(), static_cast<unsigned>(marker.size()));
   std::vector<uint8_t> row(static_cast<size_t>(recipe.width) * recipe.components);
   for (int y = 0; y < recipe.height; ++y) {
     for (int x = 0; x < recipe.width; ++x) {
@@ -129,6 +130,139 @@ std::vector<uint8_t> make_jpeg(const JpegRecipe& recipe) {
   std::vector<uint8_t> bytes(buffer, buffer + size);
   std::free(buffer);
   return bytes;
+}
+
+namespace {
+
+/// A chunk of RIFF: name, length, content, a byte of padding where it is odd.
+void put_chunk(std::vector<uint8_t>& out, const char* name, const std::vector<uint8_t>& content) {
+  out.insert(out.end(), name, name + 4);
+  put(out, static_cast<uint32_t>(content.size()), 4, false);
+  out.insert(out.end(), content.begin(), content.end());
+  if (content.size() % 2 != 0) out.push_back(0);
+}
+
+/// What stands behind the file's first 12 bytes.
+std::vector<uint8_t> webp_picture(const WebpRecipe& recipe) {
+  const int channels = recipe.alpha ? 4 : 3;
+  std::vector<uint8_t> pixels;
+  for (int y = 0; y < recipe.height; ++y)
+    for (int x = 0; x < recipe.width; ++x)
+      for (int c = 0; c < channels; ++c) pixels.push_back(static_cast<uint8_t>(recipe.sample(y, x, c)));
+  WebPConfig config;
+  WebPPicture picture;
+  if (WebPConfigInit(&config) == 0 || WebPPictureInit(&picture) == 0) throw std::logic_error("libwebp");
+  config.lossless = picture.use_argb = recipe.lossless ? 1 : 0;
+  config.exact = 1;  // transparent pixels keep their colours
+  config.quality = 95;
+  picture.width = recipe.width;
+  picture.height = recipe.height;
+  WebPMemoryWriter writer;
+  WebPMemoryWriterInit(&writer);
+  picture.writer = WebPMemoryWrite;
+  picture.custom_ptr = &writer;
+  const int stride = channels * recipe.width;
+  const bool good = (recipe.alpha ? WebPPictureImportRGBA(&picture, pixels.data(), stride)
+                                  : WebPPictureImportRGB(&picture, pixels.data(), stride)) != 0 &&
+                    WebPEncode(&config, &picture) != 0;
+  std::vector<uint8_t> bytes(writer.mem, writer.mem + writer.size);
+  WebPMemoryWriterClear(&writer);
+  WebPPictureFree(&picture);
+  if (!good) throw std::logic_error("libwebp cannot encode");
+  std::vector<uint8_t> chunks(bytes.begin() + 12, bytes.end());
+  if (std::equal(chunks.begin(), chunks.begin() + 4, "VP8X"))
+    chunks.erase(chunks.begin(), chunks.begin() + 18);
+  return chunks;
+}
+
+std::vector<uint8_t> animation_frame(const WebpRecipe& recipe) {
+  std::vector<uint8_t> frame;
+  put(frame, static_cast<uint32_t>(recipe.x / 2), 3, false);
+  put(frame, static_cast<uint32_t>(recipe.y / 2), 3, false);
+  put(frame, static_cast<uint32_t>(recipe.width - 1), 3, false);
+  put(frame, static_cast<uint32_t>(recipe.height - 1), 3, false);
+  put(frame, 100, 3, false);
+  frame.push_back(0);
+  const std::vector<uint8_t> picture = webp_picture(recipe);
+  frame.insert(frame.end(), picture.begin(), picture.end());
+  return frame;
+}
+
+std::string zlib_packed(const std::string& text) {
+  uLongf size = compressBound(text.size());
+  std::string out(size, '\0');
+  if (compress(reinterpret_cast<Bytef*>(out.data()), &size, reinterpret_cast<const Bytef*>(text.data()),
+               text.size()) != Z_OK)
+    throw std::logic_error("zlib");
+  out.resize(size);
+  return out;
+}
+
+}  // namespace
+
+std::vector<uint8_t> make_webp(const WebpRecipe& recipe) {
+  const bool animated = recipe.canvas_width > 0;
+  std::vector<uint8_t> body;
+  if (animated || recipe.alpha || !recipe.exif.empty() || !recipe.xmp.empty()) {
+    std::vector<uint8_t> header;
+    put(header,
+        (recipe.alpha ? 0x10U : 0U) | (recipe.exif.empty() ? 0U : 8U) | (recipe.xmp.empty() ? 0U : 4U) |
+            (animated ? 2U : 0U),
+        4, false);
+    put(header, static_cast<uint32_t>((animated ? recipe.canvas_width : recipe.width) - 1), 3, false);
+    put(header, static_cast<uint32_t>((animated ? recipe.canvas_height : recipe.height) - 1), 3, false);
+    put_chunk(body, "VP8X", header);
+  }
+  if (animated) {
+    put_chunk(body, "ANIM", {255, 255, 255, 255, 0, 0});
+    put_chunk(body, "ANMF", animation_frame(recipe));
+    WebpRecipe second = recipe;
+    second.sample = [](int, int, int) { return 0; };
+    put_chunk(body, "ANMF", animation_frame(second));
+  } else {
+    const std::vector<uint8_t> picture = webp_picture(recipe);
+    body.insert(body.end(), picture.begin(), picture.end());
+  }
+  if (!recipe.exif.empty()) put_chunk(body, "EXIF", recipe.exif);
+  if (!recipe.xmp.empty()) put_chunk(body, "XMP ", {recipe.xmp.begin(), recipe.xmp.end()});
+  std::vector<uint8_t> file = {'R', 'I', 'F', 'F'};
+  put(file, static_cast<uint32_t>(4 + body.size()), 4, false);
+  for (const char c : {'W', 'E', 'B', 'P'}) file.push_back(static_cast<uint8_t>(c));
+  file.insert(file.end(), body.begin(), body.end());
+  return file;
+}
+
+void add_png_chunk(std::vector<uint8_t>& png, const std::string& type, const std::string& data, bool late) {
+  const std::string content = type + data;
+  std::vector<uint8_t> chunk;
+  put(chunk, static_cast<uint32_t>(data.size()), 4, true);
+  for (const char c : content) chunk.push_back(static_cast<uint8_t>(c));
+  const auto checksum = crc32(0, chunk.data() + 4, static_cast<uInt>(content.size()));
+  put(chunk, static_cast<uint32_t>(checksum), 4, true);
+  const std::ptrdiff_t at =
+      late ? static_cast<std::ptrdiff_t>(png.size()) - 12 : 33;  // before IEND, after IHDR
+  png.insert(png.begin() + at, chunk.begin(), chunk.end());
+}
+
+std::string png_text(const std::string& key, const std::string& text, bool packed) {
+  return packed ? key + std::string(2, '\0') + zlib_packed(text) : key + '\0' + text;
+}
+
+std::string png_international_text(const std::string& key, const std::string& text, bool packed) {
+  std::string out = key + '\0';
+  out += packed ? '\1' : '\0';
+  out += std::string(3, '\0');  // zlib, no language, no translated keyword
+  return out + (packed ? zlib_packed(text) : text);
+}
+
+std::string raw_profile(const std::vector<uint8_t>& exif) {
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string out = "\nexif\n" + std::string(6, ' ') + std::to_string(exif.size());
+  for (size_t i = 0; i < exif.size(); ++i) {
+    if (i % 36 == 0) out += '\n';
+    out += {digits[exif[i] >> 4], digits[exif[i] & 15]};
+  }
+  return out + '\n';
 }
 
 std::vector<uint8_t> exif_block(int orientation, bool big_endian, const std::string& before) {

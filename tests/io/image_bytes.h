@@ -1,4 +1,5 @@
-// Image files built in memory by libpng and libjpeg themselves, in every kind that real folders hold.
+// Image files built in memory by libpng, libjpeg and libwebp themselves, in every kind that real folders
+// hold.
 #pragma once
 
 #include <cstdint>
@@ -35,10 +36,36 @@ struct JpegRecipe {
   bool progressive = false;
   bool arithmetic = false;
   int quality = 100;
-  std::vector<uint8_t> app1;  ///< content of an APP1 marker
+  std::vector<std::vector<uint8_t>> app1;  ///< contents of APP1 markers
   std::function<int(int y, int x, int channel)> sample;
 };
 std::vector<uint8_t> make_jpeg(const JpegRecipe& recipe);
+
+/// A WebP file; one with EXIF, XMP or an animation in the extended layout.
+struct WebpRecipe {
+  int height = 24;
+  int width = 40;
+  bool lossless = true;
+  bool alpha = false;         ///< a fourth channel
+  std::vector<uint8_t> exif;  ///< content of an EXIF chunk
+  std::string xmp;            ///< content of an XMP chunk
+  int canvas_height = 0;      ///< of an animation of two frames, the second one black; 0: a still picture
+  int canvas_width = 0;
+  int x = 0, y = 0;  ///< of its first frame, even
+  std::function<int(int y, int x, int channel)> sample;
+};
+std::vector<uint8_t> make_webp(const WebpRecipe& recipe);
+
+/// Puts a chunk into a PNG: before its pixels or, `late`, behind them.
+void add_png_chunk(std::vector<uint8_t>& png, const std::string& type, const std::string& data,
+                   bool late = false);
+
+/// Contents of PNG's text chunks. `packed` goes through zlib, in tEXt and zTXt as the type has it.
+std::string png_text(const std::string& key, const std::string& text, bool packed);
+std::string png_international_text(const std::string& key, const std::string& text, bool packed);
+
+/// As ImageMagick writes EXIF into a text chunk.
+std::string raw_profile(const std::vector<uint8_t>& exif);
 
 /// A big- or little-endian TIFF block with nothing but an orientation, after `before`.
 std::vector<uint8_t> exif_block(int orientation, bool big_endian, const std::string& before);

@@ -89,7 +89,7 @@ TEST(EpochOrder, IsUniform) {
 
 TEST(ImageFolder, ListsImagesSortedByName) {
   const ScratchFolder folder;
-  for (const char* name : {"b.PNG", "a.jpg", "c.Jpeg", "d.txt", "e.png.tmp", "B.jpeg"})
+  for (const char* name : {"b.PNG", "a.jpg", "c.Jpeg", "d.txt", "e.png.tmp", "B.jpeg", "f.webp"})
     std::ofstream(folder / name).flush();
   fs::create_directory(folder / "sub");
   fs::create_directory(folder / "folder.png");
@@ -101,9 +101,9 @@ TEST(ImageFolder, ListsImagesSortedByName) {
     return result;
   };
   EXPECT_EQ(names(ImageFolder(folder.path())),
-            (std::vector<std::string>{"B.jpeg", "a.jpg", "b.PNG", "c.Jpeg"}));
+            (std::vector<std::string>{"B.jpeg", "a.jpg", "b.PNG", "c.Jpeg", "f.webp"}));
   EXPECT_EQ(names(ImageFolder(folder.path(), true)),
-            (std::vector<std::string>{"B.jpeg", "a.jpg", "b.PNG", "c.Jpeg", "sub/z.png"}));
+            (std::vector<std::string>{"B.jpeg", "a.jpg", "b.PNG", "c.Jpeg", "f.webp", "sub/z.png"}));
 }
 
 TEST(ImageFolder, MissingEmptyOrNoFolder) {

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <tuple>
 
-#include "io/exif.h"
 #include "tensor/error.h"
 #include "tests/io/image_bytes.h"
 
@@ -26,7 +25,7 @@ std::vector<uint8_t> jpeg_of(const Image& image, std::vector<uint8_t> app1 = {})
   JpegRecipe recipe;
   recipe.height = image.height;
   recipe.width = image.width;
-  recipe.app1 = std::move(app1);
+  if (!app1.empty()) recipe.app1 = {std::move(app1)};
   recipe.sample = [&](int y, int x, int c) { return image.at(y, x, c); };
   return make_jpeg(recipe);
 }
@@ -184,77 +183,71 @@ TEST(Jpeg, LargeOutputIsWhole) {
   EXPECT_EQ(decode_image(bytes, "made").height, 300);
 }
 
-// ---- orientation ----
+// ---- WebP ----
 
-Image mirrored(const Image& image) {
-  Image result(image.height, image.width);
+TEST(Webp, LosslessIsExact) {
+  WebpRecipe recipe;
+  recipe.sample = [](int y, int x, int c) { return (y * 79 + x * 13 + c * 61) % 256; };
+  for (const bool alpha : {false, true}) {  // alpha is dropped, whatever it is
+    recipe.alpha = alpha;
+    const Image image = decode_image(make_webp(recipe), "made");
+    ASSERT_EQ(image.height, recipe.height);
+    ASSERT_EQ(image.width, recipe.width);
+    for (int y = 0; y < image.height; ++y)
+      for (int x = 0; x < image.width; ++x)
+        for (int c = 0; c < 3; ++c) ASSERT_EQ(image.at(y, x, c), recipe.sample(y, x, c)) << y << ", " << x;
+  }
+}
+
+TEST(Webp, LossyIsClose) {
+  const Image image = smooth_image(50, 70);
+  WebpRecipe recipe;
+  recipe.height = 50;
+  recipe.width = 70;
+  recipe.lossless = false;
+  for (const bool alpha : {false, true}) {
+    recipe.alpha = alpha;
+    recipe.sample = [&](int y, int x, int c) { return c == 3 ? 200 : image.at(y, x, c); };
+    EXPECT_LE(largest_difference(decode_image(make_webp(recipe), "made"), image), 16);
+  }
+}
+
+TEST(Webp, OfAnAnimationTheFirstFrameOnBlack) {
+  WebpRecipe recipe;
+  recipe.canvas_height = 40;
+  recipe.canvas_width = 60;
+  recipe.x = 12;
+  recipe.y = 6;
+  recipe.sample = [](int y, int x, int c) { return 100 + y + x + 10 * c; };
+  const Image image = decode_image(make_webp(recipe), "made");
+  ASSERT_EQ(image.height, 40);
+  ASSERT_EQ(image.width, 60);
   for (int y = 0; y < image.height; ++y) {
     for (int x = 0; x < image.width; ++x) {
-      for (int c = 0; c < 3; ++c) result.at(y, image.width - 1 - x, c) = image.at(y, x, c);
-    }
-  }
-  return result;
-}
-
-Image turned_right(const Image& image) {
-  Image result(image.width, image.height);
-  for (int y = 0; y < image.height; ++y) {
-    for (int x = 0; x < image.width; ++x) {
-      for (int c = 0; c < 3; ++c) result.at(x, image.height - 1 - y, c) = image.at(y, x, c);
-    }
-  }
-  return result;
-}
-
-/// The EXIF standard's table, as quarter turns to the right after an optional mirroring.
-Image upright(const Image& image, int orientation) {
-  static constexpr int turns[] = {0, 0, 0, 2, 2, 3, 1, 1, 3};
-  const bool mirror = orientation == 2 || orientation == 4 || orientation == 5 || orientation == 7;
-  Image result = mirror ? mirrored(image) : image;
-  for (int i = 0; i < turns[orientation]; ++i) result = turned_right(result);
-  return result;
-}
-
-TEST(Orientation, AllEightInBothFormatsAndByteOrders) {
-  const Image image = smooth_image(24, 40);
-  const Image stored = decode_image(jpeg_of(image), "made");
-  for (int orientation = 1; orientation <= 8; ++orientation) {
-    for (const bool big_endian : {false, true}) {
-      const auto marker = exif_block(orientation, big_endian, std::string("Exif\0\0", 6));
-      EXPECT_EQ(decode_image(jpeg_of(image, marker), "made"), upright(stored, orientation)) << orientation;
-      const auto chunk = exif_block(orientation, big_endian, "");
-      EXPECT_EQ(decode_image(png_of(image, chunk), "made"), upright(image, orientation)) << orientation;
+      const bool inside = y >= 6 && y < 30 && x >= 12 && x < 52;
+      for (int c = 0; c < 3; ++c)
+        ASSERT_EQ(image.at(y, x, c), inside ? recipe.sample(y - 6, x - 12, c) : 0) << y << ", " << x;
     }
   }
 }
 
-TEST(Orientation, FromXmpWhereExifHasNone) {
-  const Image image = smooth_image(24, 40);
-  const Image stored = decode_image(jpeg_of(image), "made");
-  std::string packet("http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation=\"6\"/>", 54);
-  EXPECT_EQ(decode_image(jpeg_of(image, {packet.begin(), packet.end()}), "made"), upright(stored, 6));
-}
-
-TEST(Orientation, BrokenOrUnknownBlocksAreIgnored) {
-  const std::vector<uint8_t> block = exif_block(6, true, "");
-  EXPECT_EQ(exif_orientation(block), 6);
-  for (size_t n = 0; n < block.size() - 6; ++n) {  // the last six bytes are padding
-    EXPECT_EQ(exif_orientation({block.data(), n}), std::nullopt) << n;
-  }
-  EXPECT_EQ(exif_orientation(exif_block(0, false, "")), std::nullopt);
-  EXPECT_EQ(exif_orientation(exif_block(9, false, "")), std::nullopt);
-  std::vector<uint8_t> far = block;
-  std::fill(far.begin() + 4, far.begin() + 8, uint8_t{0xff});  // the directory at 4 GiB
-  EXPECT_EQ(exif_orientation(far), std::nullopt);
+TEST(Webp, ClaimsAreBounded) {
+  WebpRecipe recipe;
+  recipe.sample = [](int, int, int) { return 7; };
+  recipe.canvas_height = recipe.canvas_width = 16000;
+  EXPECT_NE(refusal(make_webp(recipe)).find("16000x16000 pixels, over the limit of 100 megapixels"),
+            std::string::npos);
+  recipe.canvas_height = recipe.canvas_width = 30;  // smaller than the frame
+  EXPECT_NE(refusal(make_webp(recipe)).find("broken WebP"), std::string::npos);
 }
 
 // ---- what must be refused ----
 
-TEST(Refusal, NeitherPngNorJpeg) {
+TEST(Refusal, NoImageOfAnyKind) {
   EXPECT_NE(refusal({}).find("is empty"), std::string::npos);
   const std::string text = "GIF89a and so on";
   const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
-  EXPECT_NE(refusal(bytes).find("neither a PNG nor a JPEG"), std::string::npos);
+  EXPECT_NE(refusal(bytes).find("is no PNG, JPEG or WebP image"), std::string::npos);
 }
 
 std::vector<std::vector<uint8_t>> small_files() {
@@ -272,11 +265,17 @@ std::vector<std::vector<uint8_t>> small_files() {
   JpegRecipe inks = progressive;
   inks.progressive = false;
   inks.components = 4;
-  return {png_of(image),
-          make_png(interlaced),
-          jpeg_of(image, exif_block(6, true, std::string("Exif\0\0", 6))),
-          make_jpeg(progressive),
-          make_jpeg(arithmetic),
+  WebpRecipe webp;
+  webp.sample = progressive.sample;
+  WebpRecipe lossy = webp;
+  lossy.lossless = false;
+  lossy.exif = exif_block(6, true, "");
+  WebpRecipe animation = webp;
+  animation.canvas_height = animation.canvas_width = 50;
+  return {png_of(image),          make_webp(webp),
+          make_webp(lossy),       make_webp(animation),
+          make_png(interlaced),   jpeg_of(image, exif_block(6, true, std::string("Exif\0\0", 6))),
+          make_jpeg(progressive), make_jpeg(arithmetic),
           make_jpeg(inks)};
 }
 

@@ -243,6 +243,34 @@ TEST(AtomicFile, SaysWhyItCannotWrite) {
   EXPECT_EQ(message(""), ": cannot write: Is a directory");
 }
 
+// A name of 251 to 255 bytes leaves no room for another that is longer.
+TEST(AtomicFile, LongNamesHaveTemporariesNoLonger) {
+  const ScratchFolder folder;
+  std::string umlauts;  // two bytes a letter
+  for (int i = 0; i < 127; ++i) umlauts += "\xc3\xa4";
+  for (const std::string& name : {std::string(100, 'n'), std::string(101, 'n'), std::string(251, 'n'),
+                                  std::string(255, 'n'), umlauts, umlauts + "x", "x" + umlauts}) {
+    SCOPED_TRACE(name.size());
+    const std::string temporary = temporary_name(name);
+    EXPECT_LE(temporary.size(), std::max<std::size_t>(name.size(), 105));
+    EXPECT_TRUE(is_utf8_text(temporary));
+    EXPECT_TRUE(temporary.starts_with('.') && temporary.ends_with(".tmp"));
+    write_file(folder / name, bytes_of("whole"));
+    EXPECT_EQ(content_of(folder / name), "whole");
+  }
+  EXPECT_NE(temporary_name(std::string(254, 'n') + "a"), temporary_name(std::string(254, 'n') + "b"));
+  EXPECT_EQ(temporary_name("x"), ".x.tmp");
+}
+
+TEST(AtomicFile, TextsAreCutBetweenCharacters) {
+  EXPECT_EQ(cut_text("abc", 5), "abc");
+  EXPECT_EQ(cut_text("abc", 2), "ab");
+  EXPECT_EQ(cut_text("a\xc3\xa4", 2), "a");
+  EXPECT_EQ(cut_text("a\xc3\xa4z", 3), "a\xc3\xa4");
+  EXPECT_EQ(cut_text("\xf0\x9f\x98\xba", 3), "");
+  EXPECT_EQ(cut_text(std::string(9, '\x80'), 5), std::string(5, '\x80'));  // no UTF-8 at all
+}
+
 // Each step of a writer in turn fails, or ends the process by SIGKILL: the target keeps its old bytes or has
 // all the new.
 class AtomicFileFault : public testing::TestWithParam<FileFault> {
