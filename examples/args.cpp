@@ -2,9 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cmath>
 #include <iostream>
+#include <type_traits>
 
+#include "examples/lists.h"
 #include "io/suggest.h"
 #include "tensor/error.h"
 
@@ -13,19 +14,24 @@ namespace {
 
 constexpr std::int64_t kMaxThreads = 1024;
 
-void declare(CLI::App& app, const Option& option) {
-  const auto add = [&](auto* target) -> CLI::Option* {
-    using T = std::remove_pointer_t<decltype(target)>;
-    if constexpr (std::is_same_v<T, bool>) {
-      return app.add_flag(option.name, *target, option.help);
-    } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
-      return app.add_option(option.name, *target, option.help)->expected(1, 1 << 20);
-    } else {
-      return app.add_option(option.name, *target, option.help);
-    }
-  };
-  CLI::Option* added = std::visit(add, option.target);
-  if (!std::holds_alternative<bool*>(option.target)) added->type_name(option.value);
+/// Declares the option; its words go to `words`, since CLI11's own reading of numbers takes 010 for eight,
+/// 0x10 and 1_000 for numbers, and the largest there is for anything larger.
+void declare(CLI::App& app, const Option& option, std::vector<std::string>& words) {
+  if (const auto* flag = std::get_if<bool*>(&option.target)) {
+    app.add_flag(option.name, **flag, option.help);
+    return;
+  }
+  CLI::Option* added = nullptr;
+  if (std::holds_alternative<std::vector<std::string>*>(option.target)) {
+    added = app.add_option(option.name, words, option.help)->expected(1, 1 << 20);
+  } else {
+    const auto take = [&words](const CLI::results_t& results) {
+      words = results;
+      return true;
+    };
+    added = app.add_option(option.name, take, option.help);
+  }
+  added->type_name(option.value);
   if (option.required) added->required();
 }
 
@@ -55,26 +61,44 @@ void remove_shield(std::string& word) {
   if (word.starts_with(kShield)) word.erase(0, 1);
 }
 
-void remove_shields(const Option& option) {
-  if (const auto* word = std::get_if<std::string*>(&option.target)) remove_shield(**word);
-  if (const auto* words = std::get_if<std::vector<std::string>*>(&option.target))
-    std::for_each((*words)->begin(), (*words)->end(), remove_shield);
+void set(const Option& option, std::string& target, const std::string& word) {
+  if (word.empty()) fail<UsageError>(option.name, " expects ", option.value, ", got nothing");
+  const auto& choices = option.choices;
+  if (!choices.empty() && std::find(choices.begin(), choices.end(), word) == choices.end()) {
+    std::string known;
+    for (const std::string& choice : choices) known += (known.empty() ? "" : ", ") + choice;
+    fail<UsageError>(option.name, " expects one of ", known, "; got '", word, "'");
+  }
+  target = word;
+}
+void set(const Option& option, std::int64_t& target, const std::string& word) {
+  target = whole_number(option.name, word);
+}
+void set(const Option& option, double& target, const std::string& word) {
+  target = finite_number(option.name, word);
+}
+void set(const Option& option, std::vector<std::int64_t>& target, const std::string& word) {
+  target = integer_list(option.name, word);
+}
+void set(const Option& option, std::vector<double>& target, const std::string& word) {
+  target = number_list(option.name, word);
 }
 
-void check_value(const Option& option) {
-  if (const auto* number = std::get_if<double*>(&option.target); number && !std::isfinite(**number))
-    fail<UsageError>(option.name, " expects a finite number");
-  if (const auto* number = std::get_if<std::optional<double>*>(&option.target);
-      number && **number && !std::isfinite(***number))
-    fail<UsageError>(option.name, " expects a finite number");
-  const auto* word = std::get_if<std::string*>(&option.target);
-  if (word == nullptr) return;
-  if ((*word)->empty()) fail<UsageError>(option.name, " expects ", option.value, ", got nothing");
-  const auto& choices = option.choices;
-  if (choices.empty() || std::find(choices.begin(), choices.end(), **word) != choices.end()) return;
-  std::string known;
-  for (const std::string& choice : choices) known += (known.empty() ? "" : ", ") + choice;
-  fail<UsageError>(option.name, " expects one of ", known, "; got '", **word, "'");
+/// Gives the option's variable the value that the words say.
+void set_value(const Option& option, std::vector<std::string> words) {
+  std::for_each(words.begin(), words.end(), remove_shield);
+  const auto assign = [&](auto* target) {
+    using T = std::remove_pointer_t<decltype(target)>;
+    if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+      *target = words;
+    } else if constexpr (std::is_same_v<T, std::optional<std::int64_t>> ||
+                         std::is_same_v<T, std::optional<double>>) {
+      set(option, target->emplace(), words.front());
+    } else if constexpr (!std::is_same_v<T, bool>) {
+      set(option, *target, words.front());
+    }
+  };
+  std::visit(assign, option.target);
 }
 
 }  // namespace
@@ -88,7 +112,9 @@ std::optional<Common> parse_arguments(const Command& command, const std::vector<
 
   CLI::App app(command.summary, "onemodel " + command.name);
   app.set_help_flag("-h,--help", "Print this and exit");
-  for (const Option& option : options) declare(app, option);
+  if (!command.paper.empty()) app.footer("\nIn the paper: " + command.paper);
+  std::vector<std::vector<std::string>> words_of(options.size());
+  for (std::size_t i = 0; i < options.size(); ++i) declare(app, options[i], words_of[i]);
   std::vector<std::string> names = {"--help"};
   for (const Option& option : options)
     if (option.name[0] == '-') names.push_back(long_name(option.name));
@@ -105,11 +131,11 @@ std::optional<Common> parse_arguments(const Command& command, const std::vector<
     const std::string what = app.remaining_size() > 0 ? describe_extra(app, names) : error.what();
     fail<UsageError>(command.name, ": ", what);
   }
-  for (const Option& option : options) {
+  for (std::size_t i = 0; i < options.size(); ++i) {
+    const Option& option = options[i];
     if (!was_given(app, option.name)) continue;
-    remove_shields(option);
     try {
-      check_value(option);
+      set_value(option, std::move(words_of[i]));
     } catch (const UsageError& error) {
       fail<UsageError>(command.name, ": ", error.what());
     }

@@ -19,7 +19,7 @@ enum ExitCode : int {
   kFailed = 1,        ///< unwritable output, full disk, no memory, ..
   kWrongUsage = 2,    ///< unknown option or subcommand, options that contradict one another
   kBadInput = 3,      ///< a named file is missing, unreadable, unsupported or broken
-  kInterrupted = 130  ///< SIGINT
+  kInterrupted = 130  ///< SIGINT, SIGTERM, SIGHUP
 };
 
 /// The options that every command takes.
@@ -30,9 +30,11 @@ struct Common {
   std::vector<std::string> given;  ///< names of the options that stood on the command line, without dashes
 };
 
-/// The variable behind an option; a bool makes it a flag, a vector takes everything that is no option.
+/// The variable behind an option; a bool makes it a flag, a vector of texts takes everything that is no
+/// option, a vector of numbers a list separated by commas.
 using Target = std::variant<bool*, std::string*, std::int64_t*, double*, std::optional<std::int64_t>*,
-                            std::optional<double>*, std::vector<std::string>*>;
+                            std::optional<double>*, std::vector<std::string>*, std::vector<std::int64_t>*,
+                            std::vector<double>*>;
 
 struct Option {
   std::string name;   ///< "--out", "-o,--out"; without dashes: by position
@@ -51,14 +53,23 @@ struct Command {
   std::vector<Option> options;
   /// Returns an ExitCode; errors are exceptions (main.cpp maps them).
   std::function<int(const Common&)> run;
+  std::string paper = {};  ///< what of the paper it makes, "Fig. 3": the help's last line
 };
 
-Command import_command();
-Command info_command();
-Command generate_command();
-Command train_command();
-Command encode_command();
-Command reconstruct_command();
-Command leak_command();
+/// Makes a command one of the program's. One line at the end of the command's file is all that it takes:
+///
+///     const Subcommand here(train_command);
+class Subcommand {
+ public:
+  explicit Subcommand(Command (*make)()) : make_(make), next_(first_) { first_ = this; }
+
+  /// All of them, by name.
+  static std::vector<Command> all();
+
+ private:
+  Command (*make_)();
+  const Subcommand* next_;
+  inline static const Subcommand* first_ = nullptr;  // set before any constructor runs
+};
 
 }  // namespace om

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <iostream>
 
+#include "io/shown.h"
 #include "tensor/error.h"
 
 namespace om {
@@ -16,6 +17,29 @@ namespace {
 
 std::atomic<bool> interrupt_flag = false;
 static_assert(std::atomic<bool>::is_always_lock_free);  // a signal handler sets it
+
+constexpr int kEnding[] = {SIGINT, SIGTERM, SIGHUP};
+
+void handle(int signal, void (*handler)(int)) {
+  struct sigaction action = {};
+  ::sigaction(signal, nullptr, &action);
+  if (action.sa_handler == SIG_IGN) return;
+  action = {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  ::sigaction(signal, &action, nullptr);
+}
+
+void end_at_once(int) {
+  constexpr std::string_view line = "onemodel: interrupted\n";
+  (void)!::write(STDERR_FILENO, line.data(), line.size());
+  ::_exit(kInterrupted);
+}
+
+void raise_flag(int signal) {
+  interrupt_flag = true;
+  handle(signal, end_at_once);
+}
 
 /// Needs no memory: what it says may be that there is none.
 void print_line(std::string_view name, std::string_view message) {
@@ -28,7 +52,15 @@ void print_line(std::string_view name, std::string_view message) {
     filled = 0;
   };
   std::for_each(name.begin(), name.end(), put);
-  for (const char c : message) put(c == '\n' || c == '\r' ? ' ' : c);
+  while (!message.empty()) {
+    const std::size_t length = showable(message), taken = std::max<std::size_t>(length, 1);
+    if (length == 0) {
+      const auto byte = static_cast<unsigned char>(message[0]);
+      for (const char c : {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]}) put(c);
+    }
+    std::for_each(message.begin(), message.begin() + static_cast<std::ptrdiff_t>(length), put);
+    message.remove_prefix(taken);
+  }
   put('\n');
   std::cerr.write(buffer.data(), static_cast<std::streamsize>(filled));
 }
@@ -71,11 +103,13 @@ void expect_writable(const std::filesystem::path& file) {
   if (std::filesystem::is_directory(file, error)) fail(file.string(), ": cannot write: is a folder");
 }
 
+void end_on_signals() {
+  for (const int signal : kEnding) handle(signal, end_at_once);
+  ::signal(SIGXFSZ, SIG_IGN);
+}
+
 void catch_interrupts() {
-  struct sigaction action = {};
-  action.sa_handler = [](int) { interrupt_flag = true; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
-  ::sigaction(SIGINT, &action, nullptr);
+  for (const int signal : kEnding) handle(signal, raise_flag);
 }
 
 const std::atomic<bool>& interrupted() { return interrupt_flag; }

@@ -15,7 +15,7 @@ namespace om {
 /// Sets the threads and opens the backend that the command line names.
 Backend& start(const Common& common);
 
-/// One line on stderr, `onemodel: message`; line breaks inside it become spaces.
+/// One line on stderr, `onemodel: message`, as shown() has it.
 void complain(std::string_view message);
 
 /// A note for people on stderr, without the program's name.
@@ -38,15 +38,20 @@ void make_folder(const std::filesystem::path& folder);
 /// Error where no file can be written in the folder that `file` is to stand in; better said before the work.
 void expect_writable(const std::filesystem::path& file);
 
-/// SIGINT came; main ends with code 130 and the line that goes on.
+/// A signal came; main ends with code 130 and the line that goes on.
 struct Interrupted {
   std::string resume_with = "the same command again";
 };
 
-/// From now on the first SIGINT only raises a flag; a second one ends the program.
+/// SIGINT, SIGTERM (Slurm, docker, shutdown) and SIGHUP (a closed terminal) end the program at once with code
+/// 130; one that is ignored at the start (nohup) stays ignored. And a limit on files' sizes is an error of
+/// the write that meets it, as a full disk is, not a signal.
+void end_on_signals();
+
+/// From now on the first of each of these signals only raises a flag; a second one ends the program.
 void catch_interrupts();
 const std::atomic<bool>& interrupted();
-/// Throws Interrupted once SIGINT came.
+/// Throws Interrupted once one of them came.
 void stop_if_interrupted();
 
 }  // namespace om

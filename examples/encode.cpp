@@ -6,6 +6,7 @@
 #include "examples/inputs.h"
 #include "io/model_file.h"
 #include "io/resize.h"
+#include "io/same_file.h"
 #include "train/codes.h"
 #include "train/evaluate.h"
 
@@ -15,9 +16,12 @@ namespace {
 struct EncodeOptions {
   std::string model, tensors;
   std::vector<std::string> images;
+  bool recursive = false;
 };
 
 int encode(const EncodeOptions& options, const Common& common) {
+  ImageInputs inputs(options.images, options.recursive);
+  refuse_overwriting(options.tensors, inputs.files_and({options.model}));
   Backend& backend = start(common);
   const Model model = load_model(read_checkpoint(options.model), backend);
   if (!model.encoder) fail<InputError>(options.model, ": holds no encoder");
@@ -28,7 +32,6 @@ int encode(const EncodeOptions& options, const Common& common) {
 
   const NoGrad no_grad;
   std::vector<Code> codes;
-  ImageInputs inputs(options.images);
   Pace pace(inputs.files().size());
   while (const auto item = inputs.next()) {
     const Image image = resize_bilinear(item->image, static_cast<int>(size), static_cast<int>(size));
@@ -42,18 +45,21 @@ int encode(const EncodeOptions& options, const Common& common) {
   return inputs.exit_code();
 }
 
-}  // namespace
-
 Command encode_command() {
   auto o = std::make_shared<EncodeOptions>();
   return {
       "encode",
       "Encode images into latents and noise maps",
       {{"--model", "FILE", &o->model, "Checkpoint with an encoder, PyTorch's or ours", kRequired},
-       {"IMAGES", "", &o->images, "PNG or JPEG files, or folders of them", kRequired},
+       {"IMAGES", "", &o->images, kImagesHelp, kRequired},
+       {"--recursive", "", &o->recursive, kRecursiveHelp},
        {"--tensors", "OUT", &o->tensors,
         "file to write (.safetensors or .npz): wplus [N,L,D] or z [N,D], and noise.i [N,1,h,w]", kRequired}},
-      [o](const Common& common) { return encode(*o, common); }};
+      [o](const Common& common) { return encode(*o, common); },
+      "section 3.1: the encoder's side of the autoencoder"};
 }
 
+const Subcommand here(encode_command);
+
+}  // namespace
 }  // namespace om

@@ -10,6 +10,7 @@
 #include "examples/common.h"
 #include "io/model_file.h"
 #include "io/npz.h"
+#include "io/same_file.h"
 #include "train/codes.h"
 #include "train/evaluate.h"
 
@@ -87,6 +88,11 @@ int generate(const GenerateOptions& options, const Common& common) {
     latents = read_codes(options.latents, *decoder, backend);
   }
   NoiseSource noise(*decoder, options.generator, options.noise, latents, common.seed, backend);
+  const std::vector<std::string> read = {options.generator, options.latents};
+  if (!options.tensors.empty()) refuse_overwriting(options.tensors, read);
+  if (std::filesystem::exists(options.out))
+    for (std::int64_t n = 0; n < latents.count(); ++n)
+      refuse_overwriting(numbered(options.out, n).string(), read);
   make_folder(options.out);
   if (!options.tensors.empty()) expect_writable(options.tensors);
   catch_interrupts();
@@ -113,8 +119,6 @@ int generate(const GenerateOptions& options, const Common& common) {
   return kDone;
 }
 
-}  // namespace
-
 Command generate_command() {
   auto o = std::make_shared<GenerateOptions>();
   return {
@@ -137,4 +141,7 @@ Command generate_command() {
       [o](const Common& common) { return generate(*o, common); }};
 }
 
+const Subcommand here(generate_command);
+
+}  // namespace
 }  // namespace om

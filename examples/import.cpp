@@ -32,8 +32,6 @@ int import_model(const ImportOptions& options, const Common& common) {
   return kDone;
 }
 
-}  // namespace
-
 Command import_command() {
   auto o = std::make_shared<ImportOptions>();
   return {"import",
@@ -49,4 +47,7 @@ Command import_command() {
           [o](const Common& common) { return import_model(*o, common); }};
 }
 
+const Subcommand here(import_command);
+
+}  // namespace
 }  // namespace om

@@ -49,8 +49,6 @@ int print_info(const std::string& file, bool list, const Common& common) {
   return kDone;
 }
 
-}  // namespace
-
 Command info_command() {
   struct Options {
     std::string file;
@@ -64,4 +62,7 @@ Command info_command() {
           [o](const Common& common) { return print_info(o->file, o->tensors, common); }};
 }
 
+const Subcommand here(info_command);
+
+}  // namespace
 }  // namespace om

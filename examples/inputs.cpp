@@ -8,7 +8,7 @@
 
 namespace om {
 
-ImageInputs::ImageInputs(const std::vector<std::string>& paths) {
+ImageInputs::ImageInputs(const std::vector<std::string>& paths, bool recursive) {
   for (const std::string& path : paths) {
     std::error_code error;
     if (!std::filesystem::is_directory(path, error)) {
@@ -16,7 +16,7 @@ ImageInputs::ImageInputs(const std::vector<std::string>& paths) {
       continue;
     }
     try {
-      const ImageFolder folder(path);
+      const ImageFolder folder(path, recursive);
       sources_.push_back({path, true, {folder.files().begin(), folder.files().end()}});
     } catch (const InputError& problem) {
       reject(problem.what());
@@ -27,6 +27,12 @@ ImageInputs::ImageInputs(const std::vector<std::string>& paths) {
 std::vector<std::string> ImageInputs::files() const {
   std::vector<std::string> all;
   for (const Source& source : sources_) all.insert(all.end(), source.files.begin(), source.files.end());
+  return all;
+}
+
+std::vector<std::string> ImageInputs::files_and(const std::vector<std::string>& others) const {
+  std::vector<std::string> all = files();
+  all.insert(all.end(), others.begin(), others.end());
   return all;
 }
 

@@ -9,16 +9,22 @@
 
 namespace om {
 
+/// The help of `IMAGES` and of `--recursive`, in every command that takes them.
+inline constexpr const char* kImagesHelp = "PNG, JPEG or WebP files, or folders of them";
+inline constexpr const char* kRecursiveHelp = "Read the images in the folders' subfolders as well";
+
 /// Reads them one after the other. An image that was named itself and cannot be read is a complaint on stderr
 /// and makes the exit code 3; inside a folder it is skipped, named and counted on stderr. A folder without
 /// one readable image counts as one that cannot be read.
 class ImageInputs {
  public:
-  /// Lists the folders.
-  explicit ImageInputs(const std::vector<std::string>& paths);
+  /// Lists the folders, `recursive` with the folders in them.
+  explicit ImageInputs(const std::vector<std::string>& paths, bool recursive = false);
 
   /// All images to read. Paths as given; in a folder, the folder as given plus the name.
   std::vector<std::string> files() const;
+  /// These and `others`: everything that a command reads.
+  std::vector<std::string> files_and(const std::vector<std::string>& others) const;
 
   struct Item {
     std::string file;  ///< as in files()

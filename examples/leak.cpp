@@ -17,7 +17,7 @@ namespace {
 struct LeakOptions {
   std::string model;
   std::vector<std::string> images;
-  bool json = false;
+  bool recursive = false, json = false;
 };
 
 constexpr std::pair<NoiseMaps, const char*> kinds[] = {
@@ -55,7 +55,7 @@ int measure_leak(const LeakOptions& options, const Common& common) {
   const auto side = static_cast<int>(model->decoder().size());
   catch_interrupts();
   SemanticLeak leak(*model, static_cast<std::uint64_t>(common.seed), backend);
-  ImageInputs inputs(options.images);
+  ImageInputs inputs(options.images, options.recursive);
   Pace pace(inputs.files().size());
   while (const auto item = inputs.next()) {
     stop_if_interrupted();
@@ -67,17 +67,20 @@ int measure_leak(const LeakOptions& options, const Common& common) {
   return inputs.exit_code();
 }
 
-}  // namespace
-
 Command leak_command() {
   auto o = std::make_shared<LeakOptions>();
   return {
       "leak",
       "Measure the semantic leak: PSNR and SSIM with predicted, random and zero noise",
       {{"--model", "FILE", &o->model, "Checkpoint with encoder and generator, PyTorch's or ours", kRequired},
-       {"IMAGES", "", &o->images, "PNG or JPEG files, or folders of them", kRequired},
+       {"IMAGES", "", &o->images, kImagesHelp, kRequired},
+       {"--recursive", "", &o->recursive, kRecursiveHelp},
        {"--json", "", &o->json, "Print the figures as JSON"}},
-      [o](const Common& common) { return measure_leak(*o, common); }};
+      [o](const Common& common) { return measure_leak(*o, common); },
+      "section 3.3: how much the noise inputs carry"};
 }
 
+const Subcommand here(leak_command);
+
+}  // namespace
 }  // namespace om

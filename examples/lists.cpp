@@ -2,28 +2,53 @@
 
 #include <charconv>
 #include <cmath>
+#include <optional>
+#include <type_traits>
 
 #include "tensor/error.h"
 
 namespace om {
 namespace {
 
+/// All of `word` as one number; nothing where it is none, and `too_large` where a T cannot hold it.
+template <class T>
+std::optional<T> number(std::string_view word, bool& too_large) {
+  if (word.starts_with('+') && word.substr(1, 1) != "-") word.remove_prefix(1);
+  T value{};
+  const char* end = word.data() + word.size();
+  const auto [stop, error] = std::from_chars(word.data(), end, value);
+  too_large = error == std::errc::result_out_of_range && stop == end;
+  if (error != std::errc() || stop != end) return std::nullopt;
+  if constexpr (std::is_floating_point_v<T>)
+    if (!std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+template <class T>
+T number_of(std::string_view option, std::string_view word, const char* what, const char* range) {
+  bool too_large = false;
+  const std::optional<T> value = number<T>(word, too_large);
+  if (!value) fail<UsageError>(option, " expects ", what, too_large ? range : "", ", got '", word, "'");
+  return *value;
+}
+
 template <class T>
 std::vector<T> numbers(std::string_view option, std::string_view list, const char* what) {
   std::vector<T> values;
-  for (const std::string& word : word_list(option, list)) {
-    T value{};
-    const char* end = word.data() + word.size();
-    const auto [stop, error] = std::from_chars(word.data(), end, value);
-    bool good = error == std::errc() && stop == end;
-    if constexpr (std::is_floating_point_v<T>) good = good && std::isfinite(value);
-    if (!good) fail<UsageError>(option, " expects ", what, " separated by commas, got '", word, "'");
-    values.push_back(value);
-  }
+  for (const std::string& word : word_list(option, list))
+    values.push_back(number_of<T>(option, word, what, ""));
   return values;
 }
 
 }  // namespace
+
+std::int64_t whole_number(std::string_view option, std::string_view word) {
+  return number_of<std::int64_t>(option, word, "a whole number", " within 64 bits");
+}
+
+double finite_number(std::string_view option, std::string_view word) {
+  return number_of<double>(option, word, "a number", " that a double holds");
+}
 
 std::vector<std::string> word_list(std::string_view option, std::string_view list) {
   std::vector<std::string> words;
@@ -37,11 +62,11 @@ std::vector<std::string> word_list(std::string_view option, std::string_view lis
 }
 
 std::vector<double> number_list(std::string_view option, std::string_view list) {
-  return numbers<double>(option, list, "numbers");
+  return numbers<double>(option, list, "numbers separated by commas");
 }
 
 std::vector<std::int64_t> integer_list(std::string_view option, std::string_view list) {
-  return numbers<std::int64_t>(option, list, "whole numbers");
+  return numbers<std::int64_t>(option, list, "whole numbers separated by commas");
 }
 
 Named named(std::string_view option, std::string_view word) {

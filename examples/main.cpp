@@ -9,11 +9,21 @@
 
 #include "examples/args.h"
 #include "examples/common.h"
+#include "examples/version.h"
 #include "io/suggest.h"
 #include "tensor/cpu/processor.h"
 #include "tensor/error.h"
 
 namespace om {
+
+std::vector<Command> Subcommand::all() {
+  std::vector<Command> commands;
+  for (const Subcommand* at = first_; at != nullptr; at = at->next_) commands.push_back(at->make_());
+  std::sort(commands.begin(), commands.end(),
+            [](const Command& a, const Command& b) { return a.name < b.name; });
+  return commands;
+}
+
 namespace {
 
 void print_help(const std::vector<Command>& commands) {
@@ -22,13 +32,12 @@ void print_help(const std::vector<Command>& commands) {
   for (const Command& command : commands)
     std::cout << "  " << command.name << std::string(14 - command.name.size(), ' ') << command.summary
               << "\n";
-  std::cout << "\n`onemodel COMMAND --help` lists a command's options.\n";
+  std::cout << "\n`onemodel COMMAND --help` lists a command's options, `onemodel --version` what the program "
+               "is made of.\n";
 }
 
 int run(const std::vector<std::string>& words) {
-  const std::vector<Command> commands = {import_command(), info_command(),   generate_command(),
-                                         train_command(),  encode_command(), reconstruct_command(),
-                                         leak_command()};
+  const std::vector<Command> commands = Subcommand::all();
   std::vector<std::string> names;
   names.reserve(commands.size());
   for (const Command& command : commands) names.push_back(command.name);
@@ -37,6 +46,10 @@ int run(const std::vector<std::string>& words) {
   const std::string& word = words.front();
   if (word == "--help" || word == "-h") {
     print_help(commands);
+    return kDone;
+  }
+  if (word == "--version") {
+    std::cout << version_text();
     return kDone;
   }
   const auto command = std::find_if(commands.begin(), commands.end(),
@@ -50,6 +63,7 @@ int run(const std::vector<std::string>& words) {
 
 int guarded_run(int argc, char** argv) {
   try {
+    end_on_signals();
     require_processor();
     const int code = run({argv + std::min(argc, 1), argv + argc});
     std::cout.flush();

@@ -8,9 +8,12 @@
 #include <memory>
 
 #include "examples/common.h"
+#include "io/same_file.h"
+#include "io/shown.h"
 #include "tensor/error.h"
 #include "train/config.h"
 #include "train/progress.h"
+#include "train/run_folder.h"
 #include "train/trainer.h"
 
 namespace om {
@@ -57,14 +60,28 @@ std::vector<std::string> apply_file(TrainConfig& config, const std::string& file
   return keys;
 }
 
-/// As a shell takes it for one word.
+/// As a shell takes it for one word; with what a terminal would not show as `$'\\x1b'`, which bash, zsh and
+/// ksh take.
 std::string quoted(const std::string& word) {
   const auto plain = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) || std::strchr("/._-+=:,@", c);
   };
   if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
-  std::string out = "'";
-  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  const std::string escaped = shown(word);
+  const bool raw = escaped == word;
+  std::string out = raw ? "'" : "$'";
+  for (std::size_t i = 0; i < word.size();) {
+    const std::size_t length = showable(std::string_view(word).substr(i));
+    const std::string part = word.substr(i, std::max<std::size_t>(length, 1));
+    if (part == "'") {
+      out += raw ? "'\\''" : "\\'";
+    } else if (!raw && (length == 0 || part == "\\")) {
+      out += length == 0 ? shown(part) : "\\\\";
+    } else {
+      out += part;
+    }
+    i += part.size();
+  }
   return out + "'";
 }
 
@@ -73,6 +90,19 @@ std::string resume_line(const TrainCommand& command, const Common& common) {
   if (common.backend != "cpu") line += " --backend " + common.backend;
   if (common.threads > 0) line += text(" --threads ", common.threads);
   return line;
+}
+
+/// UsageError where the run's files would take the place of what it reads.
+void keep_inputs(const TrainCommand& command, const TrainConfig& config) {
+  const RunFolder run(command.out);
+  std::vector<std::string> files = {command.config_file};
+  for (const ConfigKey& key : config_keys())
+    if (key.path) files.push_back(path_of(config, key.name));
+  std::erase(files, "");
+  for (const std::string& output : {run.metrics_file(), run.model_file()}) refuse_overwriting(output, files);
+  for (const std::string& folder : {config.images, config.val})
+    if (!folder.empty() && same_file(folder, run.samples_folder()))
+      fail<UsageError>(shown(folder), ": is where the run writes its samples; the images must lie elsewhere");
 }
 
 int train_encoder(const TrainCommand& command, const Common& common) {
@@ -84,6 +114,7 @@ int train_encoder(const TrainCommand& command, const Common& common) {
     const std::vector<std::string> keys = apply_file(config, command.config_file, options.given);
     options.given.insert(options.given.end(), keys.begin(), keys.end());
   }
+  keep_inputs(command, config);
   Backend& backend = start(common);
 
   Progress progress;
@@ -100,8 +131,6 @@ int train_encoder(const TrainCommand& command, const Common& common) {
   return kDone;
 }
 
-}  // namespace
-
 Command train_command() {
   auto c = std::make_shared<TrainCommand>();
   TrainConfig& s = c->config;
@@ -109,7 +138,7 @@ Command train_command() {
       "train",
       "Train an encoder for a generator on a folder of images",
       {{"--generator", "FILE", &s.generator, "Checkpoint with the generator, PyTorch's or ours"},
-       {"--images", "DIR", &s.images, "Folder of PNG and JPEG files to train on"},
+       {"--images", "DIR", &s.images, "Folder of PNG, JPEG and WebP files to train on"},
        {"--val", "DIR", &s.val, "Folder to measure on"},
        {"--out", "RUN", &c->out, "Folder of the run: settings, metrics, checkpoints, model", kRequired},
        {"--strategy",
@@ -124,7 +153,8 @@ Command train_command() {
         "learning-rate: stage 2 trains all but the noise heads at F x --lr (default 0.01)"},
        {"--init", "MODEL", &s.init, "Model whose encoder, of two the latent one, is the start"},
        {"--config", "FILE", &c->config_file,
-        "JSON file with settings named as these options, with _ for -; options win"},
+        "JSON file with settings named as these options, with _ for -; options win, paths in it are\n"
+        "relative to its folder"},
        {"--resume", "", &c->resume, "Go on with the run in RUN"},
        {"--iterations", "N", &s.iterations,
         "Steps, of the last stage; its rate's cosine spans them (default 100000)"},
@@ -145,7 +175,11 @@ Command train_command() {
        {"--keep-checkpoints", "K", &s.keep_checkpoints, "Only the newest; 0: all (default 0)"},
        {"--sample-every", "K", &s.sample_every, "Steps; 0: no sample sheets (default 1000)"},
        {"--log-every", "K", &s.log_every, "Steps for a line of metrics.jsonl (default 1)"}},
-      [c](const Common& common) { return train_encoder(*c, common); }};
+      [c](const Common& common) { return train_encoder(*c, common); },
+      "the models of every figure and table; section 3.2"};
 }
 
+const Subcommand here(train_command);
+
+}  // namespace
 }  // namespace om

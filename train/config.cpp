@@ -11,6 +11,7 @@
 #include "io/bytes.h"
 #include "io/suggest.h"
 #include "train/flat_json.h"
+#include "train/path_text.h"
 
 namespace om {
 namespace {
@@ -133,7 +134,9 @@ void read_value(TrainConfig& config, const Key& key, const JsonValue& value, con
         if constexpr (std::is_same_v<T, std::string>) {
           const auto* words = std::get_if<std::string>(&value);
           if (words == nullptr) fail<InputError>(name, ": '", key.name, "' expects a text");
-          target = *words;
+          const std::optional<std::string> path = key.path ? path_of_text(*words) : *words;
+          if (!path) fail<InputError>(name, ": '", key.name, "' begins with bytes: and holds a broken %XX");
+          target = *path;
         } else if (is_optional<T> && std::holds_alternative<std::nullptr_t>(value)) {
           target = T{};
         } else if constexpr (std::is_same_v<T, double> || std::is_same_v<T, std::optional<double>>) {
@@ -166,6 +169,12 @@ const std::vector<ConfigKey>& config_keys() {
   return keys;
 }
 
+const std::string& path_of(const TrainConfig& config, const std::string& name) {
+  const Key* key = find_key(name);
+  if (key == nullptr || !key->path) fail("config: no path '", name, "'");
+  return config.*std::get<std::string TrainConfig::*>(key->field);
+}
+
 std::vector<std::string> apply_json(TrainConfig& config, std::string_view json, const std::string& name) {
   std::vector<std::string> keys;
   for (const auto& [word, value] : parse_settings(json, name)) {
@@ -185,7 +194,14 @@ std::vector<std::string> apply_json_file(TrainConfig& config, const std::string&
   if (source->size() > (std::uint64_t{1} << 20)) fail<InputError>(path, ": too large for a settings file");
   std::string content(static_cast<std::size_t>(source->size()), '\0');
   source->read_at(0, std::as_writable_bytes(std::span(content)));
-  return apply_json(config, content, path);
+  const std::vector<std::string> keys = apply_json(config, content, path);
+  for (const std::string& name : keys) {
+    const Key& key = *find_key(name);
+    if (!key.path) continue;
+    if (auto* place = std::get_if<std::string TrainConfig::*>(&key.field); place && !(config.**place).empty())
+      config.** place = (std::filesystem::path(path).parent_path() / (config.**place)).string();
+  }
+  return keys;
 }
 
 std::string to_json(const TrainConfig& config, bool paths) {
@@ -202,8 +218,10 @@ std::string to_json(const TrainConfig& config, bool paths) {
             return x ? std::to_string(*x) : "null";
           } else if constexpr (std::is_same_v<T, std::int64_t>) {
             return std::to_string(x);
+          } else if constexpr (std::is_same_v<T, std::string>) {
+            return json_text(key.path ? text_of_path(x) : x);
           } else {
-            return json_text(x);  // a path need not be UTF-8; such bytes are replaced
+            return json_text(x);
           }
         },
         key.field);

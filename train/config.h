@@ -1,4 +1,5 @@
 // The settings of a training run, and their JSON form: one flat object whose keys are the fields' names.
+// Paths that are not UTF-8 are written as train/path_text.h says.
 #pragma once
 
 #include <cstdint>
@@ -51,12 +52,14 @@ struct ConfigKey {
   bool path;
 };
 const std::vector<ConfigKey>& config_keys();
+/// The value of a key that is a path.
+const std::string& path_of(const TrainConfig& config, const std::string& key);
 
 /// Sets the keys that a JSON text holds and returns them. InputError `NAME: reason` where the text is no flat
 /// JSON object, a key is unknown (with the nearest known one), stands twice or has a value of the wrong type.
 std::vector<std::string> apply_json(TrainConfig& config, std::string_view json, const std::string& name);
 
-/// The same from a file of at most 1 MiB.
+/// The same from a file of at most 1 MiB; relative paths in it are relative to the file's folder.
 std::vector<std::string> apply_json_file(TrainConfig& config, const std::string& path);
 
 /// One object, keys in the order above, a final newline. Without paths it is what checkpoints hold.

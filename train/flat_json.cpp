@@ -68,7 +68,21 @@ FlatJson read_flat_json(std::string_view text) {
 }
 
 std::string json_text(const std::string& value) {
-  return Json(value).dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string plain = Json(value).dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string out;  // with the control characters that JSON allows escaped as well
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(plain[i]);
+    const auto next = static_cast<unsigned char>(i + 1 < plain.size() ? plain[i + 1] : 0);
+    if (byte == 0x7F) {
+      out += "\\u007f";
+    } else if (byte == 0xC2 && next >= 0x80 && next < 0xA0) {  // U+0080 to U+009F
+      out += std::string("\\u00") + "89"[next >> 4 & 1] + "0123456789abcdef"[next & 15];
+      ++i;
+    } else {
+      out += plain[i];
+    }
+  }
+  return out;
 }
 
 std::string json_text(double value) { return Json(value).dump(); }

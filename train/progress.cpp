@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "io/shown.h"
+
 namespace om {
 namespace {
 
@@ -57,7 +59,7 @@ void Progress::report(const StepReport& step) {
 
 void Progress::line(const std::string& text) {
   clear();
-  fmt::print(stream_, "{}\n", text);
+  fmt::print(stream_, "{}\n", shown(text));
   std::fflush(stream_);
 }
 

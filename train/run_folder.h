@@ -27,6 +27,7 @@ class RunFolder {
   std::string stage1_file() const { return path_ + "/stage1.safetensors"; }
   std::string model_file() const { return path_ + "/model.safetensors"; }
   std::string checkpoint_file(std::int64_t iteration) const;
+  std::string samples_folder() const { return path_ + "/samples"; }
   std::string sample_file(std::int64_t iteration) const;
 
   /// True where settings, metrics, a model or a checkpoint lie there.

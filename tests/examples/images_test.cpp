@@ -237,14 +237,101 @@ TEST_F(ImagesTest, ReconstructFolder) {
   ASSERT_EQ(json.at("images").size(), 4U);
   double total = 0;
   for (const auto& image : json.at("images")) {
-    EXPECT_EQ(image.size(), 4U);
+    EXPECT_EQ(image.size(), 5U);
+    EXPECT_TRUE(std::filesystem::exists(image.at("output").get<std::string>()));
     for (const char* key : {"psnr", "ssim", "ssim_wang"}) EXPECT_TRUE(image.at(key).is_number()) << key;
     total += image.at("psnr").get<double>();
   }
   EXPECT_EQ(json.at("images")[0].at("file"), path("mixed") + "/good.png");
   EXPECT_EQ(json.at("images")[2].at("file"), path("photos") + "/three.png");
+  EXPECT_EQ(json.at("images")[3].at("output"), path("folder") + "/two.png");
   EXPECT_EQ(json.at("mean").size(), 3U);
   EXPECT_NEAR(json.at("mean").at("psnr").get<double>(), total / 4, 1e-9);
+}
+
+TEST_F(ImagesTest, SubfoldersAreReadWhereAskedFor) {
+  std::filesystem::create_directories(path("tree/sub/deep"));
+  std::filesystem::copy_file(path("photos/one.png"), path("tree/sub/deep/one.png"));
+  std::filesystem::copy_file(path("photos/three.png"), path("tree/sub/one.png"));
+  const std::string model = path("model.safetensors");
+  const Words encode = {"encode", "--model", model, path("tree"), "--tensors", path("tree.safetensors")};
+  const Words reconstruct = {"reconstruct", "--model", model, path("tree"), "--out", path("tree-out")};
+  for (Words words : {encode, reconstruct}) {
+    const ProgramRun run = onemodel(words);
+    EXPECT_EQ(run.exit_code, 3);
+    ASSERT_EQ(run.complaints().size(), 1U) << run.err;
+    EXPECT_NE(run.err.find(path("tree") + ": holds no readable image, but its subfolders do; --recursive"),
+              std::string::npos)
+        << run.err;
+    words.emplace_back("--recursive");
+    succeed(words);
+  }
+  EXPECT_EQ(read_safetensors(path("tree.safetensors")).tensors.at("wplus").shape[0], 2);
+  const auto files = folder_content(path("tree-out"));
+  for (const char* name : {"one.png", "one-2.png", "contact-sheet.png"})
+    EXPECT_TRUE(files.contains(name)) << name;
+  const ProgramRun none =
+      onemodel({"encode", "--model", model, path("empty"), "--tensors", path("tree.safetensors")});
+  EXPECT_EQ(none.err.find("--recursive"), std::string::npos) << none.err;
+}
+
+TEST_F(ImagesTest, LongNames) {
+  std::filesystem::create_directories(path("long"));
+  std::vector<std::string> names = {std::string(251, 'a') + ".png", std::string(250, 'b') + ".jpeg",
+                                    std::string(255, 'c'), std::string(254, 'c') + "d"};
+  for (const std::string& name : names)
+    std::filesystem::copy_file(path("photos/one.png"), path("long/" + name));
+  Words words = {"reconstruct", "--model", path("model.safetensors"), path("long")};
+  for (const std::string& name : {names[2], names[3]})
+    words.push_back(path("long/" + name));  // no image's names
+  words.insert(words.end(), {"--out", path("long-out"), "--json"});
+  const auto json = nlohmann::json::parse(succeed(words));
+  ASSERT_EQ(json.at("images").size(), 4U);
+  EXPECT_EQ(folder_content(path("long-out")).size(), 5U);
+  for (const auto& image : json.at("images"))
+    EXPECT_TRUE(std::filesystem::exists(image.at("output").get<std::string>())) << image;
+  // beside the inputs the names need a number as well
+  succeed({"reconstruct", "--model", path("model.safetensors"), path("long"), "--out", path("long")});
+  EXPECT_EQ(content(path("long/" + names[0])), content(path("photos/one.png")));
+}
+
+TEST_F(ImagesTest, EscapeCodesInNamesAreShownEscaped) {
+  const std::string red = "\x1b[31mred\n\xc2\x9b\x7f.png", shown = "\\x1b[31mred\\x0a\\xc2\\x9b\\x7f.png";
+  std::filesystem::create_directories(path("codes"));
+  std::filesystem::copy_file(path("photos/one.png"), path("codes/" + red));
+  std::filesystem::copy_file(path("broken.png"), path("codes/2" + red));
+  const auto expect_plain = [](const std::string& text) {
+    for (const char c : text) EXPECT_TRUE(c == '\n' || (c >= 0x20 && c != 0x7f)) << text;
+  };
+  const std::string model = path("model.safetensors"), out = path("codes-out");
+  for (const bool json : {false, true}) {
+    Words words = {"reconstruct", "--model", model, path("codes"), "--out", out};
+    if (json) words.emplace_back("--json");
+    const ProgramRun run = onemodel(words);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    expect_plain(run.out);
+    expect_plain(run.err);
+    EXPECT_NE(run.err.find("2" + shown), std::string::npos) << run.err;
+    if (json) {
+      EXPECT_EQ(nlohmann::json::parse(run.out).at("images")[0].at("file"), path("codes/" + red));
+    } else {
+      EXPECT_NE(run.out.find(path("codes/") + shown), std::string::npos) << run.out;
+    }
+  }
+  for (const Words& words :
+       {Words{"reconstruct", "--model", path(red), path("codes"), "--out", out},
+        Words{"encode", "--model", model, path("2" + red), "--tensors", path("codes.safetensors")},
+        Words{"generate", "--generator", path(red), "--out", out},
+        Words{"train", "--generator", path(red), "--images", path("photos"), "--out", out},
+        Words{"info", path(red)}, Words{"import", path(red), "-o", out}, Words{red},
+        Words{"info", model, red}, Words{"info", model, "--" + red},
+        Words{"generate", "--generator", model, "--out", path("text.txt/" + red)}}) {
+    const ProgramRun run = onemodel(words);
+    EXPECT_NE(run.exit_code, 0);
+    EXPECT_EQ(run.complaints().size(), 1U) << run.err;
+    expect_plain(run.err);
+    EXPECT_NE(run.err.find("x1b[31mred"), std::string::npos) << run.err;
+  }
 }
 
 TEST_F(ImagesTest, ReconstructNumbersEqualNames) {
@@ -268,7 +355,10 @@ TEST_F(ImagesTest, ReconstructRepeatsToTheByte) {
   const auto with_threads = [&](const std::string& out, const std::string& threads) {
     const std::string json = succeed({"reconstruct", "--model", path("model.safetensors"), path("photos"),
                                       "--json", "--out", path(out), "--threads", threads});
-    return std::pair(json, folder_content(path(out)));
+    std::string figures = json;  // but for the folder that each went into
+    for (std::size_t at = 0; (at = figures.find("/" + out + "/", at)) != std::string::npos;)
+      figures.replace(at, out.size() + 2, "/out/");
+    return std::pair(figures, folder_content(path(out)));
   };
   const auto one = with_threads("repeat-a", "1");
   EXPECT_EQ(one, with_threads("repeat-b", "2"));

@@ -38,7 +38,8 @@ class Pipe {
 };
 
 /// Reads both pipes to their ends.
-void read_all(Pipe& out, Pipe& err, ProgramRun& run, pid_t child, const std::string& interrupt_at) {
+void read_all(Pipe& out, Pipe& err, ProgramRun& run, pid_t child, const std::string& interrupt_at,
+              int signal) {
   std::array<pollfd, 2> polled{{{out.reading(), POLLIN, 0}, {err.reading(), POLLIN, 0}}};
   bool waiting = !interrupt_at.empty();
   while (polled[0].fd >= 0 || polled[1].fd >= 0) {
@@ -53,7 +54,7 @@ void read_all(Pipe& out, Pipe& err, ProgramRun& run, pid_t child, const std::str
       }
       (i == 0 ? run.out : run.err).append(buffer.data(), static_cast<std::size_t>(count));
       if (waiting && run.err.find(interrupt_at) != std::string::npos) {
-        ::kill(child, SIGINT);
+        ::kill(child, signal);
         waiting = false;
       }
     }
@@ -61,7 +62,7 @@ void read_all(Pipe& out, Pipe& err, ProgramRun& run, pid_t child, const std::str
 }
 
 ProgramRun spawn(const std::string& program, std::vector<std::string> arguments,
-                 const std::string& interrupt_at) {
+                 const std::string& interrupt_at, int signal = SIGINT) {
   Pipe out, err;
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -79,7 +80,7 @@ ProgramRun spawn(const std::string& program, std::vector<std::string> arguments,
   out.close_end(1);
   err.close_end(1);
   ProgramRun run;
-  read_all(out, err, run, child, interrupt_at);
+  read_all(out, err, run, child, interrupt_at, signal);
   int status = 0;
   ::waitpid(child, &status, 0);
   run.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -108,8 +109,9 @@ ProgramRun onemodel_in_shell(const std::string& script, const std::vector<std::s
   return spawn("/bin/sh", joined({"/bin/sh", "-c", script, ONEMODEL_PROGRAM}, arguments), "");
 }
 
-ProgramRun onemodel_interrupted(const std::vector<std::string>& arguments, const std::string& text) {
-  return spawn(ONEMODEL_PROGRAM, joined({ONEMODEL_PROGRAM}, arguments), text);
+ProgramRun onemodel_interrupted(const std::vector<std::string>& arguments, const std::string& text,
+                                int signal) {
+  return spawn(ONEMODEL_PROGRAM, joined({ONEMODEL_PROGRAM}, arguments), text, signal);
 }
 
 }  // namespace om::test

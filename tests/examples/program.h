@@ -1,6 +1,7 @@
 // Runs the program onemodel as a person would, and keeps what it said.
 #pragma once
 
+#include <csignal>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,8 @@ ProgramRun onemodel(const std::vector<std::string>& arguments);
 /// The same through a shell, "$0" "$@" standing for the program and its arguments: limits, redirections.
 ProgramRun onemodel_in_shell(const std::string& script, const std::vector<std::string>& arguments);
 
-/// Sends SIGINT as soon as `text` appears on stderr.
-ProgramRun onemodel_interrupted(const std::vector<std::string>& arguments, const std::string& text);
+/// Sends a signal as soon as `text` appears on stderr.
+ProgramRun onemodel_interrupted(const std::vector<std::string>& arguments, const std::string& text,
+                                int signal = SIGINT);
 
 }  // namespace om::test

@@ -1,4 +1,5 @@
 // onemodel train: the run's folder, settings from options and files, stopping and going on.
+#include <csignal>
 #include <fstream>
 
 #include "tests/examples/fixture.h"
@@ -133,6 +134,76 @@ TEST_F(TrainTest, InterruptedRunGoesOn) {
     EXPECT_EQ(content(path("it's stopped/" + name)), content(path("left-alone/" + name))) << name;
 }
 
+// Slurm and docker send SIGTERM, a closed terminal SIGHUP; nohup has the latter ignored.
+TEST_F(TrainTest, EndingSignalsStopAsCtrlC) {
+  const Words settings = {"--iterations", "200", "--val", path("photos"), "--threads", "1"};
+  for (const auto& [signal, name] : {std::pair{SIGTERM, "term"}, {SIGHUP, "hup"}}) {
+    const ProgramRun stopped = onemodel_interrupted(command(name, settings), "validation", signal);
+    EXPECT_EQ(stopped.exit_code, 130) << stopped.err;
+    EXPECT_NE(stopped.complaints().back().find("--resume"), std::string::npos) << stopped.err;
+    EXPECT_FALSE(std::filesystem::exists(path(name) + "/model.safetensors"));
+  }
+  const auto ignoring = [&](const std::string& word) {
+    return onemodel_in_shell(
+        "trap '' " + word + "; \"$0\" \"$@\" & sleep 0.3; kill -" + word + " $!; wait $!",
+        command("ignored-" + word, {"--iterations", "60"}));
+  };
+  for (const char* word : {"HUP", "TERM", "INT"}) {
+    const ProgramRun run = ignoring(word);
+    EXPECT_EQ(run.exit_code, 0) << word << "\n" << run.err;
+  }
+}
+
+TEST_F(TrainTest, AFolderWhoseNameIsNoUtf8) {
+  const std::string photos = path("caf\xe9");
+  std::filesystem::copy(path("photos"), photos);
+  const Words words = {"train",
+                       "--generator",
+                       path("generator.safetensors"),
+                       "--images",
+                       photos,
+                       "--val",
+                       photos,
+                       "--iterations",
+                       "3",
+                       "--encoder-width",
+                       "0.5",
+                       "--out",
+                       path("run-\xff")};
+  ASSERT_EQ(onemodel(words).exit_code, 0);
+  const std::string model = content(path("run-\xff/model.safetensors"));
+  for (const char* file : {"model.safetensors", "checkpoints/000003.safetensors"})
+    std::filesystem::remove(path("run-\xff/") + file);
+  Words resume = words;
+  resume.emplace_back("--resume");
+  for (const Words& again : {Words{"train", "--out", path("run-\xff"), "--resume"}, resume}) {
+    const ProgramRun run = onemodel(again);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_EQ(content(path("run-\xff/model.safetensors")), model);
+  }
+}
+
+TEST_F(TrainTest, PathsInAFileAreRelativeToIt) {
+  std::filesystem::create_directories(path("settings"));
+  const std::string file =
+      write("settings/run.json", R"({"images": "../photos", "generator": "../generator.safetensors"})");
+  const ProgramRun run = onemodel(
+      {"train", "--config", file, "--out", path("beside"), "--iterations", "1", "--encoder-width", "0.5"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+}
+
+TEST_F(TrainTest, InputsAreNotOverwritten) {
+  std::filesystem::create_directories(path("taken/samples"));
+  std::filesystem::copy_file(path("photos/one.png"), path("taken/samples/000001.png"));
+  expect_error(2,
+               onemodel({"train", "--generator", path("generator.safetensors"), "--images",
+                         path("taken/samples"), "--out", path("taken"), "--iterations", "1"}),
+               "taken/samples: is where the run writes its samples");
+  std::filesystem::create_directories(path("linked"));
+  std::filesystem::create_symlink(path("generator.safetensors"), path("linked/model.safetensors"));
+  expect_error(2, train("linked", {"--iterations", "1"}), "linked/model.safetensors: is also an input");
+}
+
 TEST_F(TrainTest, OptionsWinOverTheFile) {
   const std::string file = write(
       "settings.json", "{\"iterations\": 7, \"lr\": 0.5, \"latent\": \"z\", \"seed\": 9, \"images\": \"" +
@@ -186,8 +257,7 @@ TEST_F(TrainTest, FullDiskIsOneLineAndTheRunGoesOn) {
   const Words settings = {"--iterations", "3", "--checkpoint-every", "1"};
   ASSERT_EQ(train("roomy", settings).exit_code, 0);
   const auto limited = [&](int blocks) {
-    return onemodel_in_shell(text("ulimit -f ", blocks, "; trap '' XFSZ; exec \"$0\" \"$@\""),
-                             command("full", settings));
+    return onemodel_in_shell(text("ulimit -f ", blocks, "; exec \"$0\" \"$@\""), command("full", settings));
   };
   expect_error(1, limited(0), "full/config.json: cannot write: ");
   const ProgramRun run = limited(8);  // enough for the settings and the first lines of metrics
@@ -202,6 +272,34 @@ TEST_F(TrainTest, FullDiskIsOneLineAndTheRunGoesOn) {
   ASSERT_EQ(train("full", resume).exit_code, 0);
   for (const char* folder : {"", "/checkpoints"})
     EXPECT_EQ(folder_content(path("full") + folder), folder_content(path("roomy") + folder));
+}
+
+TEST_F(TrainTest, TheLpipsFileAtFaultIsNamed) {
+  std::map<std::string, FileTensor> alex, heads;
+  const std::vector<std::int64_t> channels = {3, 4, 5, 6, 7, 8}, indices = {0, 3, 6, 8, 10},
+                                  sides = {11, 5, 3, 3, 3};
+  for (std::size_t i = 0; i < 5; ++i) {
+    const std::string name = text("features.", indices[i]);
+    alex[name + ".weight"] = waves({channels[i + 1], channels[i], sides[i], sides[i]}, 0.3);
+    alex[name + ".bias"] = waves({channels[i + 1]}, 0.5);
+    heads[text("lin", i, ".model.1.weight")] = waves({1, channels[i + 1], 1, 1}, 0.7);
+  }
+  save("alex.safetensors", alex);
+  const auto with = [&](const std::string& backbone, const std::map<std::string, FileTensor>& lin) {
+    save("heads.safetensors", lin);
+    return train("lpips", {"--iterations", "1", "--lpips", path(backbone), "--lpips-heads",
+                           path("heads.safetensors")});
+  };
+  const std::string at_fault = path("heads.safetensors") + ": ";
+  std::map<std::string, FileTensor> four = heads, wide = heads, flat = heads;
+  four.erase("lin4.model.1.weight");
+  expect_error(3, with("alex.safetensors", four), at_fault);
+  wide["lin2.model.1.weight"] = waves({1, 9, 1, 1}, 1);
+  expect_error(3, with("alex.safetensors", wide),
+               at_fault + "LPIPS heads: lin2.model.1.weight expects 6 channels");
+  flat["lin1.model.1.weight"] = waves({5}, 1);
+  expect_error(3, with("alex.safetensors", flat), at_fault);
+  expect_error(3, with("generator.safetensors", heads), path("generator.safetensors") + ": ");
 }
 
 TEST_F(TrainTest, UnwritableFolderIsOneLine) {

@@ -85,6 +85,7 @@ void expect_whole(const Image& image) {
 }
 void read_png_file(Bytes file) { expect_whole(decode_png(octets(file), file_name)); }
 void read_jpeg_file(Bytes file) { expect_whole(decode_jpeg(octets(file), file_name)); }
+void read_webp_file(Bytes file) { expect_whole(decode_webp(octets(file), file_name)); }
 
 void read_config(Bytes file) {
   TrainConfig config;
@@ -121,7 +122,7 @@ std::uint64_t image_memory(std::uint64_t bytes, std::uint64_t pixels_per_byte, s
   return 8 * MiB + 4 * bytes + per_pixel * std::min<std::uint64_t>(kMaxImagePixels, pixels_per_byte * bytes);
 }
 
-constexpr std::array<Reader, 8> all{{
+constexpr std::array<Reader, 9> all{{
     // 32 bytes a byte and 1 MiB of values; the stack and the memo beside them.
     {"pickle", read_pickles, [](std::uint64_t n) { return 64 * n + 4 * MiB; }},
     // An entry unpacks to at most 100 times its size and 64 KiB; that one may be a pickle.
@@ -132,6 +133,9 @@ constexpr std::array<Reader, 8> all{{
     {"png", read_png_file, [](std::uint64_t n) { return image_memory(n, 8 * 1032, 6); }},
     // 512 pixels a byte, arithmetic coding without bound; coefficients of four components beside them.
     {"jpeg", read_jpeg_file, [](std::uint64_t n) { return image_memory(n, kMaxImagePixels, 6 + 8); }},
+    // One colour takes no bytes a pixel; libwebp keeps 4 bytes a pixel and the codes of 11 groups beside
+    // them.
+    {"webp", read_webp_file, [](std::uint64_t n) { return image_memory(n, kMaxImagePixels, 6 + 8); }},
     {"config", read_config, [](std::uint64_t n) { return 64 * n + MiB; }},
     // Not a file but a recipe for one; a network may take its tensors' memory several times over.
     {"model", read_model, [](std::uint64_t) { return 64 * MiB; }},

@@ -12,6 +12,7 @@ std::vector<Seed> seeds(std::string_view reader) {
   if (reader == "config") return config_seeds();
   if (reader == "png") return png_seeds();
   if (reader == "jpeg") return jpeg_seeds();
+  if (reader == "webp") return webp_seeds();
   if (reader == "model")
     return {{"whole", ""},
             {"no_metadata", std::string("\7\0\0\0", 4)},
@@ -79,7 +80,23 @@ std::vector<std::string> words(std::string_view reader) {
             "[]",
             "{}"};
   if (reader == "png")
-    return {"IHDR", "PLTE", "IDAT", "IEND", "tRNS", "eXIf", "iCCP", "zTXt", "iTXt", "acTL", "gAMA"};
+    return {"IHDR",
+            "PLTE",
+            "IDAT",
+            "IEND",
+            "tRNS",
+            "eXIf",
+            "iCCP",
+            "zTXt",
+            "iTXt",
+            "tEXt",
+            "acTL",
+            "gAMA",
+            "Raw profile type exif",
+            "XML:com.adobe.xmp",
+            "tiff:Orientation=\""};
+  if (reader == "webp")
+    return {"RIFF", "WEBP", "VP8 ", "VP8L", "VP8X", "ALPH", "ANIM", "ANMF", "EXIF", "XMP ", "ICCP"};
   if (reader == "jpeg")
     return {"\xff\xd8", "\xff\xc0", "\xff\xc2", "\xff\xc9",
             "\xff\xca", "\xff\xc4", "\xff\xdb", "\xff\xda",

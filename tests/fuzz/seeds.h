@@ -28,5 +28,6 @@ std::vector<Seed> safetensors_seeds();
 std::vector<Seed> config_seeds();
 std::vector<Seed> png_seeds();
 std::vector<Seed> jpeg_seeds();
+std::vector<Seed> webp_seeds();
 
 }  // namespace om::fuzz

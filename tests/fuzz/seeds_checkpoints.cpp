@@ -184,6 +184,8 @@ std::vector<Seed> config_seeds() {
   return {{"defaults", defaults},
           {"changed", to_json(config, false)},
           {"empty", "{}"},
+          {"bytes", R"({"images": "bytes:/caf%E9", "val": "bytes:"})"},
+          {"bytes_cut", R"({"images": "bytes:/caf%E"})", false},
           {"few", R"({"batch": 8, "lr": 1e-3, "latent": "z", "iterations": 2e3})"},
           {"unknown", R"({"bacth": 8})", false},
           {"nested", "{\"batch\":" + std::string(300, '[') + std::string(300, ']') + "}", false},

@@ -1,4 +1,4 @@
-// PNG and JPEG in every kind that the readers know, a few pixels each.
+// PNG, JPEG and WebP in every kind that the readers know, a few pixels each.
 #include "io/image.h"
 #include "tests/fuzz/seeds.h"
 #include "tests/io/image_bytes.h"
@@ -51,6 +51,15 @@ std::vector<Seed> png_seeds() {
                      packed(test::make_png(recipe))});
     }
   }
+  const std::string profile = test::raw_profile(test::exif_block(6, true, std::string("Exif\0\0", 6)));
+  const std::string packet = "<x tiff:Orientation=\"6\"/>", raw = "Raw profile type exif",
+                    xml = "XML:com.adobe.xmp";
+  for (const bool compressed : {false, true}) {
+    std::vector<std::uint8_t> noted = encode_png(test::smooth_image(6, 5));
+    test::add_png_chunk(noted, compressed ? "zTXt" : "tEXt", test::png_text(raw, profile, compressed));
+    test::add_png_chunk(noted, "iTXt", test::png_international_text(xml, packet, compressed), compressed);
+    out.push_back({compressed ? "notes_packed" : "notes", packed(noted)});
+  }
   std::vector<std::uint8_t> large = encode_png(test::smooth_image(6, 5));
   test::claim_png_size(large, 30'000, 30'000);
   out.push_back({"claim_cap", packed(large), false});
@@ -73,7 +82,7 @@ std::vector<Seed> jpeg_seeds() {
         recipe.ycck = components == 4 && progressive;
         recipe.quality = 50;
         if (components == 3)
-          recipe.app1 = test::exif_block(progressive ? 8 : 3, arithmetic, std::string("Exif\0\0", 6));
+          recipe.app1 = {test::exif_block(progressive ? 8 : 3, arithmetic, std::string("Exif\0\0", 6))};
         recipe.sample = [](int y, int x, int channel) { return low_bits(y, x, channel, 8); };
         out.push_back({"components" + std::to_string(components) + (progressive ? "_progressive" : "") +
                            (arithmetic ? "_arithmetic" : ""),
@@ -86,6 +95,33 @@ std::vector<Seed> jpeg_seeds() {
   out.push_back({"claim_cap", packed(large), false});
   test::claim_jpeg_size(large, 5000, 5000);
   out.push_back({"claim_file", packed(large), false});
+  return out;
+}
+
+std::vector<Seed> webp_seeds() {
+  std::vector<Seed> out;
+  for (const bool lossless : {false, true}) {
+    for (const bool alpha : {false, true}) {
+      test::WebpRecipe recipe;
+      recipe.height = 17;
+      recipe.width = 19;
+      recipe.lossless = lossless;
+      recipe.alpha = alpha;
+      recipe.sample = [](int y, int x, int channel) { return low_bits(y, x, channel, 8); };
+      const std::string name = std::string(lossless ? "lossless" : "lossy") + (alpha ? "_alpha" : "");
+      out.push_back({name, packed(test::make_webp(recipe))});
+      recipe.exif = test::exif_block(6, alpha, "");
+      recipe.xmp = "<x tiff:Orientation=\"3\"/>";
+      out.push_back({name + "_notes", packed(test::make_webp(recipe))});
+      recipe.canvas_height = recipe.canvas_width = 30;
+      recipe.x = 6;
+      out.push_back({name + "_animation", packed(test::make_webp(recipe))});
+    }
+  }
+  test::WebpRecipe large;
+  large.sample = [](int, int, int) { return 9; };
+  large.canvas_height = large.canvas_width = 16000;
+  out.push_back({"claim_cap", packed(test::make_webp(large)), false});
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "io/bytes.h"
 #include "tensor/error.h"
 #include "tests/io/scratch_folder.h"
 
@@ -43,6 +44,37 @@ TEST(Config, GoesThroughJson) {
   EXPECT_EQ(*back.lr_noise_heads, 1e-5);
   EXPECT_EQ(back.projection(), Projection::z);
   EXPECT_EQ(to_json(config, false).find("photos"), std::string::npos);
+}
+
+// A path is bytes, JSON is Unicode.
+TEST(Config, PathsThatAreNoUtf8GoThroughJson) {
+  for (const std::string& path :
+       {std::string("/caf\xe9/a b%c"), std::string("bytes:"), std::string("bytes:/x%zz"),
+        std::string("\xff\xfe\x01\n"), std::string("caf\xc3\xa9 %41")}) {
+    TrainConfig config, back;
+    config.images = path;
+    const std::string json = to_json(config, true);
+    EXPECT_TRUE(is_utf8_text(json));
+    apply_json(back, json, "run.json");
+    EXPECT_EQ(back.images, path);
+    EXPECT_EQ(to_json(back, true), json);
+  }
+  TrainConfig config;
+  config.images = "/caf\xe9";
+  EXPECT_NE(to_json(config, true).find("\"images\": \"bytes:/caf%E9\""), std::string::npos);
+  EXPECT_EQ(complaint(R"({"val": "bytes:/a%e"})"),
+            "run.json: 'val' begins with bytes: and holds a broken %XX");
+}
+
+TEST(Config, RelativePathsOfAFileAreRelativeToIt) {
+  const test::ScratchFolder folder;
+  std::filesystem::create_directory(folder / "sub");
+  std::ofstream(folder / "sub/run.json") << R"({"images": "../photos", "generator": "/g.pt", "val": ""})";
+  TrainConfig config;
+  apply_json_file(config, (folder / "sub/run.json").string());
+  EXPECT_EQ(config.images, (folder / "sub/../photos").string());
+  EXPECT_EQ(config.generator, "/g.pt");
+  EXPECT_EQ(config.val, "");
 }
 
 TEST(Config, TakesAFewKeysAndWholeFloats) {

@@ -1,0 +1,172 @@
+// onemodel denoise: noisy images through encoder and generator; with --sigma the noise is ours, and measured.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <iostream>
+#include <memory>
+
+#include "examples/common.h"
+#include "examples/inputs.h"
+#include "examples/outputs.h"
+#include "io/model_file.h"
+#include "io/resize.h"
+#include "io/shown.h"
+#include "train/denoise.h"
+#include "train/evaluate.h"
+#include "train/flat_json.h"
+
+namespace om {
+namespace {
+
+struct DenoiseOptions {
+  std::string model, out, at = "file", channels = "independent";
+  std::vector<std::string> images;
+  std::optional<double> sigma;
+  bool grey = false, recursive = false, json = false;
+};
+
+struct Denoised {
+  std::string file;
+  std::filesystem::path output;
+  std::optional<ImageScores> noisy, denoised;  // where the clean image is known
+};
+
+/// "noisy": {..}, as a member of a JSON object.
+std::string json_scores(const char* name, const ImageScores& scores) {
+  const auto number = [](const std::optional<double>& value) { return value ? json_text(*value) : "null"; };
+  return fmt::format(R"("{}": {{"psnr": {}, "ssim": {}, "ssim_wang": {}}})", name, number(scores.psnr),
+                     number(scores.ssim), number(scores.ssim_wang));
+}
+
+ImageScores mean_of(const std::vector<Denoised>& results, std::optional<ImageScores> Denoised::*which) {
+  std::vector<ImageScores> scores;
+  for (const Denoised& result : results)
+    if (result.*which) scores.push_back(*(result.*which));
+  return om::mean_of(scores);
+}
+
+void print_json(const DenoiseOptions& options, const std::vector<Denoised>& results) {
+  std::string out = "{\n  \"images\": [";
+  for (const Denoised& result : results) {
+    out += &result == &results.front() ? "\n    {" : ",\n    {";
+    out += "\"file\": " + json_text(result.file) + ", \"output\": " + json_text(result.output.string());
+    out += options.sigma ? fmt::format(R"(, "sigma": {}, "noise_at": "{}", "noise_channels": "{}")",
+                                       *options.sigma, options.at, options.grey ? "shared" : options.channels)
+                         : R"(, "sigma": null, "noise_at": null, "noise_channels": null)";
+    if (result.noisy) out += ",\n     " + json_scores("noisy", *result.noisy);
+    if (result.denoised) out += ",\n     " + json_scores("denoised", *result.denoised);
+    out += "}";
+  }
+  out += "\n  ],\n  \"mean\": {";
+  if (options.sigma)
+    out += json_scores("noisy", mean_of(results, &Denoised::noisy)) + ",\n           " +
+           json_scores("denoised", mean_of(results, &Denoised::denoised));
+  std::cout << out + "}\n}\n";
+}
+
+void print_table(const DenoiseOptions& options, const std::vector<Denoised>& results) {
+  if (!options.sigma) {
+    for (const Denoised& result : results)
+      std::cout << shown(result.file) << " -> " << shown(result.output.string()) << "\n";
+    return;
+  }
+  const auto cell = [](const std::optional<double>& value, int digits) {
+    return value ? fmt::format("{:.{}f}", *value, digits) : std::string("-");
+  };
+  const auto print = [&](const ImageScores& noisy, const ImageScores& denoised, const std::string& name) {
+    std::cout << fmt::format("{:>8} {:>8} {:>10}  {:>8} {:>8} {:>10}  {}\n", cell(noisy.psnr, 2),
+                             cell(noisy.ssim, 4), cell(noisy.ssim_wang, 4), cell(denoised.psnr, 2),
+                             cell(denoised.ssim, 4), cell(denoised.ssim_wang, 4), shown(name));
+  };
+  std::cout << fmt::format("sigma {} of 255, added at {} resolution{}\n", *options.sigma, options.at,
+                           options.grey                   ? ", grey"
+                           : options.channels == "shared" ? ", one noise for all channels"
+                                                          : "");
+  std::cout << fmt::format("{:>28}  {:>28}\n{:>8} {:>8} {:>10}  {:>8} {:>8} {:>10}  {}\n", "noisy",
+                           "denoised", "PSNR dB", "SSIM", "SSIM Wang", "PSNR dB", "SSIM", "SSIM Wang",
+                           "image -> output");
+  for (const Denoised& result : results)
+    print(*result.noisy, *result.denoised, result.file + " -> " + result.output.string());
+  print(mean_of(results, &Denoised::noisy), mean_of(results, &Denoised::denoised),
+        text("mean of ", results.size()));
+}
+
+/// UsageError where an option of the noise stands without any.
+void check(const DenoiseOptions& options, const Common& common) {
+  if (options.sigma && (*options.sigma < 0 || *options.sigma > kMaxSigma))
+    fail<UsageError>("denoise: --sigma must lie between 0 and ", kMaxSigma, ", got ", *options.sigma);
+  for (const char* option : {"noise-at", "noise-channels"})
+    if (!options.sigma && std::find(common.given.begin(), common.given.end(), option) != common.given.end())
+      fail<UsageError>("denoise: --", option, " needs --sigma: without it no noise is added");
+}
+
+int denoise(const DenoiseOptions& options, const Common& common) {
+  check(options, common);
+  Backend& backend = start(common);
+  const std::unique_ptr<Autoencoder> model = load_autoencoder(options.model, backend);
+  const auto side = static_cast<int>(model->decoder().size());
+  const std::filesystem::path noisy_folder = std::filesystem::path(options.out) / "noisy";
+  make_folder(options.sigma ? noisy_folder : std::filesystem::path(options.out));
+  catch_interrupts();
+
+  const DenoiseSettings settings{noise_at(options.at), noise_channels(options.channels), options.grey};
+  std::vector<Denoised> results;
+  ImageInputs inputs(options.images, options.recursive);
+  OutputNames output_name(options.out, inputs.files_and({options.model}));
+  OutputNames noisy_name(noisy_folder, inputs.files_and({options.model}));
+  Pace pace(inputs.files().size());
+  while (const auto item = inputs.next()) {
+    const DenoisePair pair = denoise_pair(item->image, options.sigma.value_or(0), settings, side,
+                                          static_cast<std::uint64_t>(common.seed), picture_of(item->image));
+    const FloatImage made = reconstruct(*model, pair.noisy, backend);
+    const Image output = options.grey ? to_grey(to_image(made)) : to_image(made);
+    Denoised result{item->file, output_name.of(item->file), {}, {}};
+    write_png(result.output, output);
+    if (options.sigma) {
+      write_png(noisy_name(result.output.stem().string()), pair.noisy);
+      result.noisy = score(item->file, pair.clean, to_float_image(pair.noisy));
+      result.denoised = score(item->file, pair.clean, options.grey ? to_float_image(output) : made);
+    }
+    results.push_back(std::move(result));
+    pace.step();
+  }
+  if (results.empty()) return inputs.exit_code();
+  options.json ? print_json(options, results) : print_table(options, results);
+  return inputs.exit_code();
+}
+
+Command denoise_command() {
+  auto o = std::make_shared<DenoiseOptions>();
+  return {"denoise",
+          "Remove noise from images, or add it, remove it and measure",
+          {{"--model", "FILE", &o->model, "Checkpoint trained with --task denoise", kRequired},
+           {"IMAGES", "", &o->images, kImagesHelp, kRequired},
+           {"--out", "DIR", &o->out,
+            "Folder for the results; with --sigma DIR/noisy holds what they were made from", kRequired},
+           {"--recursive", "", &o->recursive, kRecursiveHelp},
+           {"--sigma", "S", &o->sigma,
+            "Add Gaussian noise of this deviation (of 255) to the images first, and measure; without it they "
+            "are taken as "
+            "they are"},
+           {"--noise-at",
+            "file|model",
+            &o->at,
+            "Add it at the file's resolution or at the model's (default file)",
+            false,
+            {"file", "model"}},
+           {"--noise-channels",
+            "independent|shared",
+            &o->channels,
+            "Noise of its own for each channel or one for all (default independent)",
+            false,
+            {"independent", "shared"}},
+           {"--grey", "", &o->grey, "Grey images in, grey results out, scored as such"},
+           {"--json", "", &o->json, "Print files and figures as JSON"}},
+          [o](const Common& common) { return denoise(*o, common); },
+          "figure 7, and a picture's share of table 2"};
+}
+
+const Subcommand here(denoise_command);
+
+}  // namespace
+}  // namespace om
