@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "io/shown.h"
 #include "tensor/error.h"
 
 namespace om {
@@ -115,9 +116,7 @@ std::shared_ptr<const ByteSource> open_source(const std::string& path_given) {
   // Non-blocking, so that a named pipe is refused below instead of waited for.
   const int descriptor = ::open(path_given.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   const int error = errno;
-  std::string path = path_given;  // as errors name it: on one line
-  for (char& c : path)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  const std::string path = shown(path_given);  // as errors name it: on one line
   // A shortage of our own says nothing about the file.
   if (descriptor < 0 && error == ENOMEM) fail<OutOfMemory>("not enough memory to read ", path);
   if (descriptor < 0 && (error == EMFILE || error == ENFILE))

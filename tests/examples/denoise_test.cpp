@@ -69,7 +69,7 @@ TEST_F(DenoiseTest, AddsNoiseAndMeasures) {
   }
   EXPECT_NEAR(json.at("mean").at("noisy").at("psnr").get<double>(), noisy, 1e-9);
   EXPECT_NEAR(json.at("mean").at("denoised").at("psnr").get<double>(), denoised, 1e-9);
-  EXPECT_NEAR(noisy, 20.3, 0.7);
+  EXPECT_NEAR(noisy, 20.7, 1);  // 20.2 without clipping, and 768 draws a picture
 }
 
 TEST_F(DenoiseTest, SaysHowTheNoiseWasMade) {
