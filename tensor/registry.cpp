@@ -35,6 +35,12 @@ const std::map<std::string, Maker, std::less<>>& makers() {
 
 std::atomic<int> thread_count{0};
 
+std::mutex plan_folder_mutex;
+std::string& plan_folder_value() {
+  static std::string folder;
+  return folder;
+}
+
 int available_processors() {
 #if defined(__linux__)
   cpu_set_t set;
@@ -72,6 +78,16 @@ int threads() {
   static const int available = available_processors();  // a system call, and kernels ask at every turn
   const int wanted = thread_count;
   return wanted > 0 ? wanted : available;
+}
+
+void set_plan_folder(std::string folder) {
+  const std::lock_guard lock(plan_folder_mutex);
+  plan_folder_value() = std::move(folder);
+}
+
+std::string plan_folder() {
+  const std::lock_guard lock(plan_folder_mutex);
+  return plan_folder_value();
 }
 
 }  // namespace om

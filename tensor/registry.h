@@ -20,4 +20,9 @@ std::vector<std::string> backend_names();
 void set_threads(int threads);
 int threads();
 
+/// A folder where a backend that times its choice of engines keeps a copy of what it chose, and looks first:
+/// a run that resumes with it computes the same bits. "" (the default): the user's cache alone.
+void set_plan_folder(std::string folder);
+std::string plan_folder();
+
 }  // namespace om

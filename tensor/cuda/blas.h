@@ -1,5 +1,5 @@
-// The one cuBLAS function that matmul needs. cuBLAS is opened when it is first needed, not when the program
-// starts: with it and cuBLASLt mapped, every `onemodel info` would take 0.15 s and 200 MB more.
+// The one cuBLAS function that matmul needs. cuBLAS is opened when it is first needed (library.h), not when
+// the program starts: with it and cuBLASLt mapped, every `onemodel info` would take 0.15 s and 200 MB more.
 #pragma once
 
 #include <cublas_v2.h>
@@ -19,7 +19,7 @@ class Blas {
   cublasHandle_t handle = nullptr;
 
  private:
-  void* library_ = nullptr;
+  decltype(&cublasDestroy_v2) destroy_ = nullptr;
   void* workspace_ = nullptr;
 };
 

@@ -11,12 +11,12 @@ struct Sizes {
   std::int64_t n, h, w, i, o, kh, kw, oh, ow, stride_h, stride_w, pad_h, pad_w;
 };
 
-template <class T>
-__global__ void forward_kernel(const T* x, const T* w, T* y, Sizes s) {
+template <class T, class R>
+__global__ void forward_kernel(const T* x, const T* w, R* y, Sizes s) {
   using C = arithmetic_t<T>;
   std::int64_t rest = static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x;
   if (rest >= s.n * s.oh * s.ow * s.o) return;
-  T* const result = y + rest;
+  R* const result = y + rest;
   const std::int64_t o = rest % s.o;
   const std::int64_t q = (rest /= s.o) % s.ow;
   const std::int64_t p = (rest /= s.ow) % s.oh;
@@ -33,15 +33,15 @@ __global__ void forward_kernel(const T* x, const T* w, T* y, Sizes s) {
       for (std::int64_t i = 0; i < s.i; ++i) sum += static_cast<C>(pixel[i]) * static_cast<C>(tap[i]);
     }
   }
-  *result = static_cast<T>(sum);
+  *result = static_cast<R>(sum);
 }
 
-template <class T>
-__global__ void input_grad_kernel(T* x, const T* w, const T* g, Sizes s) {
+template <class T, class R>
+__global__ void input_grad_kernel(R* x, const T* w, const T* g, Sizes s) {
   using C = arithmetic_t<T>;
   std::int64_t rest = static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x;
   if (rest >= s.n * s.h * s.w * s.i) return;
-  T* const result = x + rest;
+  R* const result = x + rest;
   const std::int64_t i = rest % s.i;
   const std::int64_t v = (rest /= s.i) % s.w;
   const std::int64_t h = (rest /= s.w) % s.h;
@@ -59,16 +59,16 @@ __global__ void input_grad_kernel(T* x, const T* w, const T* g, Sizes s) {
         sum += static_cast<C>(pixel[o]) * static_cast<C>(tap[o * s.kh * s.kw * s.i]);
     }
   }
-  *result = static_cast<T>(sum);
+  *result = static_cast<R>(sum);
 }
 
 /// One block per weight: its threads share the pixels of g and meet in a binary tree.
-template <class T>
-__global__ void weight_grad_kernel(const T* x, T* w, const T* g, Sizes s) {
+template <class T, class R>
+__global__ void weight_grad_kernel(const T* x, R* w, const T* g, Sizes s) {
   using C = arithmetic_t<T>;
   __shared__ C shared[kBlock];
   std::int64_t rest = blockIdx.x;
-  T* const result = w + rest;
+  R* const result = w + rest;
   const std::int64_t i = rest % s.i;
   const std::int64_t t = (rest /= s.i) % s.kw;
   const std::int64_t r = (rest /= s.kw) % s.kh;
@@ -86,7 +86,7 @@ __global__ void weight_grad_kernel(const T* x, T* w, const T* g, Sizes s) {
     __syncthreads();
     if (thread < half) shared[thread] += shared[thread + half];
   }
-  if (thread == 0) *result = static_cast<T>(shared[0]);
+  if (thread == 0) *result = static_cast<R>(shared[0]);
 }
 
 }  // namespace
@@ -99,19 +99,26 @@ void direct_convolution(const ConvArrays& arrays, const Conv2dParams& params, cu
   const auto blocks = [](const Shape& result) {
     return static_cast<unsigned>((result.elements() + kBlock - 1) / kBlock);
   };
-  dispatch_floating("cuda conv2d", arrays.dtype, [&]<class T>(Type<T>) {
-    T* const px = static_cast<T*>(arrays.x);
-    T* const pw = static_cast<T*>(arrays.w);
+  const auto launch = [&]<class T, class R>(Type<T>, Type<R>) {
+    T *const px = static_cast<T*>(arrays.x), *const pw = static_cast<T*>(arrays.w);
     T* const py = static_cast<T*>(arrays.y);
     switch (arrays.kind) {
-      case ConvKind::forward: forward_kernel<T><<<blocks(y), kBlock, 0, stream>>>(px, pw, py, sizes); break;
+      case ConvKind::forward:
+        forward_kernel<T, R><<<blocks(y), kBlock, 0, stream>>>(px, pw, static_cast<R*>(arrays.y), sizes);
+        break;
       case ConvKind::input_grad:
-        input_grad_kernel<T><<<blocks(x), kBlock, 0, stream>>>(px, pw, py, sizes);
+        input_grad_kernel<T, R><<<blocks(x), kBlock, 0, stream>>>(static_cast<R*>(arrays.x), pw, py, sizes);
         break;
       case ConvKind::weight_grad:
-        weight_grad_kernel<T><<<static_cast<unsigned>(w.elements()), kBlock, 0, stream>>>(px, pw, py, sizes);
+        weight_grad_kernel<T, R><<<static_cast<unsigned>(w.elements()), kBlock, 0, stream>>>(
+            px, static_cast<R*>(arrays.w), py, sizes);
         break;
     }
+  };
+  dispatch_floating("cuda conv2d", arrays.dtype, [&]<class T>(Type<T> type) {
+    if constexpr (std::is_same_v<T, BFloat16>)
+      if (arrays.result == DType::f32) return launch(type, Type<float>{});
+    launch(type, type);
   });
   check_launch("direct convolution");
 }

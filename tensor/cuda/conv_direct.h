@@ -11,7 +11,8 @@ enum class ConvKind : std::uint8_t { forward, input_grad, weight_grad };
 /// The operands of all three kernels in their forward roles; the result is the one that kind names.
 struct ConvArrays {
   ConvKind kind;
-  DType dtype;
+  DType dtype;      // of the operands
+  DType result;     // of the result: dtype, or f32 where that is bf16
   void *x, *w, *y;  // [N, H, W, I], [O, kH, kW, I], [N, OH, OW, O]
   Shape x_shape, w_shape, y_shape;
 };

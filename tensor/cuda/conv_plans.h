@@ -1,14 +1,24 @@
 // cuDNN's convolutions through its graph interface: one execution plan per kind, shape, dtype and precision.
 //
-// A plan is chosen once, by cuDNN's heuristics and without timing anything: the first engine of their list
-// that is deterministic, keeps its workspace under kWorkspaceLimit and computes as precisely as asked. Strict
-// f32 admits no engine that cuDNN marks as using tensor cores (they would round operands to tf32), FFT or
-// large Winograd tiles. The same shape gets the same plan in the next run.
+// Engines. The heuristics suggest some, best first. Those that are deterministic and compute as precisely as
+// asked are timed on the very arrays of the first call, which a convolution only reads or overwrites: a few
+// at most, and none after one that comes near what the card can do. Workspace counts as time, so that a
+// little speed does not cost much memory. The choice is kept in a file (plan_file.h) and not made again: not
+// in the next run on this card and cuDNN, and not where a run was given its own file (set_plan_folder).
 //
-// One weight gradient engine (17 in cuDNN 9.19) bears no mark, yet needs a large workspace, outruns the
-// card's float peak and errs more: 3.7e-5 of the largest element at [8, 64, 64, 512], and 9.3e-5 at [8, 128,
-// 128, 256] where the plain engine errs by 1.0e-5. That looks like Winograd in float; cuDNN does not say. The
-// limit keeps it from the larger shape. Bounding the workspace by the operands' own size would shut it out.
+// A result in f32 of bf16 operands, and any weight gradient, is also looked for as a graph of two operations:
+// the convolution, and a copy of its virtual float result. cuDNN 9.19 splits the sum over pixels among
+// multiprocessors for that graph, but not for the convolution alone (bf16 to f32, 256 to 256 channels at [8,
+// 128, 128]: 0.24 ms against 0.65).
+//
+// Precision. Strict f32 admits no engine that cuDNN marks as using tensor cores (they would round operands to
+// tf32), FFT or large Winograd tiles. One weight gradient engine (17 in cuDNN 9.19) bears no mark, yet needs
+// a workspace larger than its operands, outruns the card's float peak and errs more: 9.3e-5 of the largest
+// element at [8, 128, 128, 256] where the plain engine errs by 1.0e-5. That looks like Winograd in float;
+// cuDNN does not say. So strict f32 weight gradients also admit no workspace larger than the operands.
+//
+// While a graph is captured nothing can be timed: an unknown shape takes the first suggestion then, which is
+// not kept. Run what is to be captured once before.
 //
 // With ONEMODEL_CUDA_LOG set in the environment, each choice is one line on stderr.
 #pragma once
@@ -18,18 +28,17 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <vector>
 
 #include "tensor/cuda/conv_direct.h"
 #include "tensor/cuda/cuda_backend.h"
-
-struct cudnnContext;  // cudnn.h stays in conv_plans.cpp
+#include "tensor/cuda/plan_file.h"
 
 namespace om::cuda {
 
 class ConvPlans {
  public:
-  static constexpr std::size_t kWorkspaceLimit = std::size_t{512} << 20;
-
   explicit ConvPlans(CudaBackend& backend);
   ~ConvPlans();
   ConvPlans(const ConvPlans&) = delete;
@@ -40,21 +49,35 @@ class ConvPlans {
 
  private:
   struct Plan;
+  struct Problem;
   struct Key {
     ConvKind kind;
-    DType dtype;
+    DType dtype, result;
     Math math;
     std::array<std::int64_t, 16> sizes;
     auto operator<=>(const Key&) const = default;
   };
+  using Plans = std::map<Key, std::unique_ptr<Plan>>;
 
-  std::unique_ptr<Plan> choose(const Key& key);
+  Plans::iterator add(const Key& key, const Problem& problem);
+  std::unique_ptr<Plan> find_or_choose(const Problem& problem);
+  std::unique_ptr<Plan> choose(const Problem& problem);
+  std::unique_ptr<Plan> plan_of(const Problem& problem, Descriptor configuration, bool copied);
+  bool execute(const Plan& plan, const ConvArrays& arrays, void* workspace);
+  /// Microseconds a call; infinity where the plan does not run, or takes more than `most`.
+  double time(const Plan& plan, const ConvArrays& arrays, double most);
+  void open_files();
 
   CudaBackend& backend_;
   std::mutex mutex_;
-  cudnnContext* handle_ = nullptr;
-  /// Plans are never dropped: a captured graph runs kernels that a plan owns. Null: no engine qualifies.
-  std::map<Key, std::unique_ptr<Plan>> plans_;
+  cudnnHandle_t handle_ = nullptr;
+  PlanFile shared_, own_;  // the cache's, and the one that set_plan_folder names
+  std::string own_folder_;
+  bool searched_ = false;  // the line that says so was printed
+  /// Null: no engine qualifies.
+  Plans plans_;
+  /// Plans are never dropped: a captured graph runs kernels that a plan owns.
+  std::vector<Plans> retired_;
 };
 
 }  // namespace om::cuda

@@ -1,4 +1,5 @@
-// fill, strided_copy and cast.
+// fill, strided_copy and cast, by vectors of neighbouring elements where sizes, strides and addresses allow
+// it.
 #include <bit>
 #include <cstring>
 
@@ -7,16 +8,45 @@
 #include "tensor/cuda/index.h"
 #include "tensor/cuda/launch.h"
 #include "tensor/cuda/number.h"
+#include "tensor/cuda/vector.h"
 
 namespace om::cuda {
 namespace {
 
-template <class T>
+/// One thread a vector of V elements; the rest is the last block's.
+template <class T, int V>
 __global__ void fill_kernel(T* y, T value, std::int64_t count) {
+  const std::int64_t at = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) * V;
+  T values[V];
+#pragma unroll
+  for (int k = 0; k < V; ++k) values[k] = value;
+  if (at + V <= count) return store<V>(y + at, values);
+  for (std::int64_t i = at; i < count; ++i) y[i] = value;
+}
+
+/// V neighbours at a time; x may repeat one element along the innermost dimension.
+template <class T, int V>
+__global__ void __launch_bounds__(kThreads)
+    strided_copy_vectors(const T* x, T* y, IndexMap<2> map, bool dense) {
   const std::int64_t first = first_element();
+  T value[kPerThread][V];
+  std::int64_t target[kPerThread];
+#pragma unroll
+  for (int k = 0; k < kPerThread; ++k) {
+    if (first + k * kThreads >= map.count()) break;
+    const Offsets<2> at = map.at(first + k * kThreads);
+    if (dense) {
+      load<V>(x + at.of[0], value[k]);
+    } else {
+      const T element = x[at.of[0]];
+#pragma unroll
+      for (int i = 0; i < V; ++i) value[k][i] = element;
+    }
+    target[k] = at.of[1];
+  }
 #pragma unroll
   for (int k = 0; k < kPerThread; ++k)
-    if (first + k * kThreads < count) y[first + k * kThreads] = value;
+    if (first + k * kThreads < map.count()) store<V>(y + target[k], value[k]);
 }
 
 template <class T>
@@ -40,28 +70,27 @@ __global__ void strided_copy_kernel(const T* x, T* y, IndexMap<2> map) {
 template <class X>
 using Between = std::conditional_t<(sizeof(X) > 2 && !std::is_same_v<X, float>), double, float>;
 
+constexpr int kCast = 8;  // elements a thread converts at once
+
 template <class X, class Y>
-__device__ void cast_elements(const X* x, Y* y, std::int64_t count) {
-  const std::int64_t first = first_element();
-  X value[kPerThread];
+__global__ void cast_kernel(const X* x, Y* y, std::int64_t count, bool vectors) {
+  const std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) * kCast;
+  if (first >= count) return;
+  if (vectors && first + kCast <= count) {
+    const Packed<X, kCast> from = *reinterpret_cast<const Packed<X, kCast>*>(x + first);
+    Packed<Y, kCast> to;
 #pragma unroll
-  for (int k = 0; k < kPerThread; ++k)
-    if (first + k * kThreads < count) value[k] = x[first + k * kThreads];
-#pragma unroll
-  for (int k = 0; k < kPerThread; ++k)
-    if (first + k * kThreads < count)
-      y[first + k * kThreads] = converted<Y>(static_cast<Between<X>>(value[k]));
+    for (int k = 0; k < kCast; ++k) to.element[k] = converted<Y>(static_cast<Between<X>>(from.element[k]));
+    *reinterpret_cast<Packed<Y, kCast>*>(y + first) = to;
+    return;
+  }
+  for (std::int64_t i = first; i < min(first + kCast, count); ++i)
+    y[i] = converted<Y>(static_cast<Between<X>>(x[i]));
 }
 
-template <class X>
-__global__ void cast_kernel(const X* x, void* y, DType to, std::int64_t count) {
-  switch (to) {
-    case DType::f32: return cast_elements(x, static_cast<float*>(y), count);
-    case DType::f64: return cast_elements(x, static_cast<double*>(y), count);
-    case DType::bf16: return cast_elements(x, static_cast<BFloat16*>(y), count);
-    case DType::i32: return cast_elements(x, static_cast<std::int32_t*>(y), count);
-    case DType::u8: return cast_elements(x, static_cast<std::uint8_t*>(y), count);
-  }
+unsigned blocks_of(std::int64_t count, int per_thread) {
+  const std::int64_t block = static_cast<std::int64_t>(kThreads) * per_thread;
+  return static_cast<unsigned>((count + block - 1) / block);
 }
 
 }  // namespace
@@ -72,9 +101,14 @@ void CudaBackend::fill(Out y, double value) {
   dispatch(y.dtype, [&]<class T>(Type<T>) {
     const T element = converted<T>(value);
     dispatch_size(sizeof(T), [&]<class Bits>(Type<Bits>) {
-      if constexpr (sizeof(Bits) == sizeof(T))
-        fill_kernel<Bits>
-            <<<blocks_for(count), kThreads, 0, stream_>>>(y.as<Bits>(), std::bit_cast<Bits>(element), count);
+      if constexpr (sizeof(Bits) == sizeof(T)) {
+        const Bits value = std::bit_cast<Bits>(element);
+        if (aligned(16, y.data))
+          fill_kernel<Bits, kVector<Bits>>
+              <<<blocks_of(count, kVector<Bits>), kThreads, 0, stream_>>>(y.as<Bits>(), value, count);
+        else
+          fill_kernel<Bits, 1><<<blocks_of(count, 1), kThreads, 0, stream_>>>(y.as<Bits>(), value, count);
+      }
     });
   });
   check_launch("fill");
@@ -92,8 +126,18 @@ void CudaBackend::strided_copy(In x, std::int64_t x_offset, const Strides& x_str
                 x.as<std::byte>() + x_offset * static_cast<std::int64_t>(size),
                 static_cast<std::size_t>(map.count()) * size);
   dispatch_size(size, [&]<class T>(Type<T>) {
-    strided_copy_kernel<T>
-        <<<blocks_for(map.count()), kThreads, 0, stream_>>>(x.as<T>() + x_offset, y.as<T>() + y_offset, map);
+    const T* const from = x.as<T>() + x_offset;
+    T* const to = y.as<T>() + y_offset;
+    const auto by_vectors = [&]<int V>(std::integral_constant<int, V>) {
+      if (map.inner_stride(1) != 1 || !map.vectors(V) || !aligned(V * sizeof(T), from, to)) return false;
+      const IndexMap<2> by_vector = map.by(V);
+      strided_copy_vectors<T, V><<<blocks_for(by_vector.count()), kThreads, 0, stream_>>>(
+          from, to, by_vector, map.inner_stride(0) != 0);
+      return true;
+    };
+    if (by_vectors(std::integral_constant<int, kVector<T>>{})) return;
+    if (by_vectors(std::integral_constant<int, kVector<T> / 2>{})) return;
+    strided_copy_kernel<T><<<blocks_for(map.count()), kThreads, 0, stream_>>>(from, to, map);
   });
   check_launch("strided_copy");
 }
@@ -102,7 +146,10 @@ void CudaBackend::cast(In x, Out y) {
   const std::int64_t count = y.shape.elements();
   if (count == 0) return;
   dispatch(x.dtype, [&]<class X>(Type<X>) {
-    cast_kernel<X><<<blocks_for(count), kThreads, 0, stream_>>>(x.as<X>(), y.data, y.dtype, count);
+    dispatch(y.dtype, [&]<class Y>(Type<Y>) {
+      cast_kernel<X, Y><<<blocks_of(count, kCast), kThreads, 0, stream_>>>(x.as<X>(), y.as<Y>(), count,
+                                                                           aligned(16, x.data, y.data));
+    });
   });
   check_launch("cast");
 }

@@ -1,13 +1,12 @@
 // Device, stream and memory. cudaMalloc is slow and synchronises, so only the caching allocator calls it.
 #include "tensor/cuda/cuda_backend.h"
 
-#include <cudnn.h>
-
 #include <algorithm>
 
 #include "tensor/cuda/blas.h"
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/conv_plans.h"
+#include "tensor/cuda/cudnn.h"
 
 namespace om {
 
@@ -35,14 +34,46 @@ CudaBackend::CudaBackend() {
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
   capability_ = properties.major * 10 + properties.minor;
-  const auto cudnn = static_cast<int>(cudnnGetVersion());
-  description_ =
-      text(properties.name, ", ", properties.totalGlobalMem >> 20U, " MiB, compute capability ",
-           properties.major, '.', properties.minor, ", CUDA ", version(runtime, 1000, 10), " (driver ",
-           version(driver, 1000, 10), "), cuDNN ", version(cudnn, 10000, 100), '.', cudnn % 100);
+  card_ = properties.name;
+  multiprocessors_ = properties.multiProcessorCount;
+  int clock = 0, memory_clock = 0, bus = 0;  // kHz, kHz, bits
+  check(cudaDeviceGetAttribute(&clock, cudaDevAttrClockRate, 0), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&memory_clock, cudaDevAttrMemoryClockRate, 0), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&bus, cudaDevAttrGlobalMemoryBusWidth, 0), "cudaDeviceGetAttribute");
+  clock_ = 1e3 * clock;
+  peak_bandwidth_ = 2e3 * memory_clock * bus / 8;
+  description_ = text(properties.name, ", ", properties.totalGlobalMem >> 20U, " MiB, compute capability ",
+                      properties.major, '.', properties.minor, ", CUDA ", version(runtime, 1000, 10),
+                      " (driver ", version(driver, 1000, 10), ')');
   check(cudaSetDevice(0), "cudaSetDevice");
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   plans_ = std::make_unique<ConvPlans>(*this);
+}
+
+std::string CudaBackend::description() const {
+  try {
+    const auto number = static_cast<int>(cudnn().version());
+    return text(description_, ", cuDNN ", version(number, 10000, 100), '.', number % 100);
+  } catch (const Error&) {  // says itself what is missing where a convolution wants it
+    return description_ + ", no cuDNN";
+  }
+}
+
+std::string CudaBackend::plan_file_name() const {
+  std::string name = "plans-" + card_ + "-cudnn" + std::to_string(cudnn().version()) + ".txt";
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return c <= ' ' || c == '/' || c > '~'; }, '-');
+  return name;
+}
+
+/// Operations a cycle and multiprocessor, from NVIDIA's white papers.
+double CudaBackend::peak_flops(DType dtype, Math math) const {
+  const bool hopper = capability_ >= 90 && capability_ < 120;  // and Blackwell's large chips
+  const bool large = capability_ == 80 || hopper;
+  double rate = capability_ == 75 || capability_ == 80 ? 128 : 256;
+  if (dtype == DType::bf16) rate = hopper ? 4096 : large ? 2048 : 1024;
+  if (dtype == DType::f32 && math == Math::tf32) rate = hopper ? 2048 : large ? 1024 : 512;
+  return rate * clock_ * multiprocessors_;
 }
 
 CudaBackend::~CudaBackend() {

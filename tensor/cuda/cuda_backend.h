@@ -13,20 +13,25 @@
 #include <string>
 
 #include "tensor/backend.h"
+#include "tensor/fused.h"
 
 namespace om::cuda {
 
 class Blas;
 class ConvPlans;
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public Backend,
+                          public ChannelKernels,
+                          public BatchNormKernels,
+                          public DistanceKernels,
+                          public AdamKernels {
  public:
   /// Takes the process's first visible device. Error where there is none.
   CudaBackend();
   ~CudaBackend() override;
 
   std::string_view name() const override { return "cuda"; }
-  std::string description() const override { return description_; }
+  std::string description() const override;
   /// bf16 and tf32 need compute capability 8.0.
   bool supports(DType dtype) const override { return dtype != DType::bf16 || capability_ >= 80; }
   bool supports(Math math) const override { return math == Math::strict || capability_ >= 80; }
@@ -62,14 +67,32 @@ class CudaBackend final : public Backend {
   void gather(In x, In index, Out y) override;
   void scatter_add(In x, In index, Out y) override;
 
+  void channel_activation(const Activation& inputs, Out y) override;
+  void channel_activation_grad(const ActivationGradient& arguments) override;
+  void batch_norm(const Norm& arguments) override;
+  void batch_norm_grad(const NormGradient& arguments) override;
+  void feature_distance(const Distance& inputs, Out distance) override;
+  void feature_distance_grad(const Distance& inputs, In g, Out a_gradient, Out b_gradient) override;
+  void adam_norm(std::span<const In> gradients, Out norm) override;
+  void adam(std::span<const AdamArray> arrays, const AdamConstants& constants) override;
+
   cudaStream_t stream() const { return stream_; }
+  bool capturing() const { return capturing_; }
+  int multiprocessors() const { return multiprocessors_; }
+  /// What the card can do at best, roughly: operations and bytes a second. For early stops, not for claims.
+  double peak_flops(DType dtype, Math math) const;
+  double peak_bandwidth() const { return peak_bandwidth_; }
+  /// "plans-NVIDIA-H100-80GB-HBM3-cudnn91900.txt": engines chosen for one card and cuDNN hold for no other.
+  std::string plan_file_name() const;
 
  private:
   /// Error in one line where `action` cannot be part of a recording.
   void refuse_capture(const char* action) const;
 
   int capability_ = 0;  // 90 for 9.0
-  std::string description_;
+  int multiprocessors_ = 0;
+  double clock_ = 0, peak_bandwidth_ = 0;  // cycles and bytes a second
+  std::string card_, description_;
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<ConvPlans> plans_;
   std::unique_ptr<Blas> blas_;  // made by the first matmul

@@ -1,9 +1,10 @@
 // gather and scatter_add.
 //
-// scatter_add must add duplicates in a fixed order. A stable radix sort of the destinations (CUB) brings
-// equal ones together in their original order; one thread per run then adds it up, in double, and writes it.
-#include <cub/device/device_radix_sort.cuh>
-
+// scatter_add must add duplicates so that the bits repeat. Each source hangs itself into the list of its
+// destination (an exchange of the list's head: the lists' order is anybody's); then a thread per destination
+// walks its list. One element is copied. A few are brought into their original order and added in double.
+// Many are added as integers, whose sum knows no order: scaled such that the largest fills what 62 bits leave
+// for so many, which errs less than a sum in double.
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/cuda_backend.h"
 #include "tensor/cuda/index.h"
@@ -12,6 +13,8 @@
 
 namespace om::cuda {
 namespace {
+
+constexpr int kFew = 16;
 
 template <class T>
 __global__ void gather_kernel(const T* x, const std::int32_t* index, T* y, std::int64_t count, Divisor by_m,
@@ -24,28 +27,80 @@ __global__ void gather_kernel(const T* x, const std::int32_t* index, T* y, std::
   }
 }
 
-__global__ void destinations_kernel(const std::int32_t* index, std::int64_t* destination, std::int64_t* place,
-                                    std::int64_t count, Divisor by_m, std::int64_t s) {
+/// Sources [n][m] of one sample and its destinations; lists end at -1.
+__global__ void link_kernel(const std::int32_t* index, std::int32_t* head, std::int32_t* next,
+                            std::int64_t count, Divisor by_m, std::int64_t s) {
   const std::int64_t first = first_element();
+#pragma unroll
   for (int k = 0; k < kPerThread; ++k) {
     const std::int64_t i = first + k * kThreads;
     if (i >= count) return;
-    destination[i] = by_m.divide(i) * s + index[i];
-    place[i] = i;
+    const std::int64_t sample = by_m.divide(i);
+    const auto source = static_cast<std::int32_t>(i - sample * by_m.value());
+    next[i] = atomicExch(head + sample * s + index[i], source);
   }
 }
 
 template <class T>
-__global__ void add_runs_kernel(const T* x, const std::int64_t* destination, const std::int64_t* place, T* y,
-                                std::int64_t count) {
-  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (first >= count) return;
-  const std::int64_t target = destination[first];
-  if (first > 0 && destination[first - 1] == target) return;
+__device__ double sum_of_few(const T* x, const std::int32_t* next, std::int32_t source) {
+  std::int32_t order[kFew];
+  int count = 0;
+#pragma unroll 1
+  for (; source >= 0; source = next[source]) {
+    int place = count++;
+    for (; place > 0 && order[place - 1] > source; --place) order[place] = order[place - 1];
+    order[place] = source;
+  }
   double sum = 0;
-  for (std::int64_t i = first; i < count && destination[i] == target; ++i)
-    sum += static_cast<double>(x[place[i]]);
-  y[target] = static_cast<T>(sum);
+#pragma unroll 1
+  for (int i = 0; i < count; ++i) sum += static_cast<double>(x[order[i]]);
+  return sum;
+}
+
+template <class T>
+__device__ double sum_of_many(const T* x, const std::int32_t* next, std::int32_t source) {
+  double largest = 0, plain = 0;
+  std::int64_t count = 0;
+  for (std::int32_t i = source; i >= 0; i = next[i], ++count) {
+    const double value = static_cast<double>(x[i]);
+    plain += value;
+    largest = fmax(largest, fabs(value));
+  }
+  if (!isfinite(plain) || largest == 0) return plain;
+  int bits = 0, exponent = 0;  // count < 2^bits, largest < 2^exponent
+  while (count >> bits != 0) ++bits;
+  frexp(largest, &exponent);
+  const int shift = 62 - bits - exponent;
+  std::int64_t sum = 0;
+  for (std::int32_t i = source; i >= 0; i = next[i]) sum += llrint(scalbn(static_cast<double>(x[i]), shift));
+  return scalbn(static_cast<double>(sum), -shift);
+}
+
+template <class T>
+__global__ void add_lists_kernel(const T* x, const std::int32_t* head, const std::int32_t* next, T* y,
+                                 std::int64_t count, Divisor by_s, std::int64_t m) {
+  const std::int64_t first = first_element();
+#pragma unroll
+  for (int k = 0; k < kPerThread; ++k) {
+    const std::int64_t i = first + k * kThreads;
+    if (i >= count) return;
+    const std::int32_t source = head[i];
+    if (source < 0) {
+      y[i] = static_cast<T>(0);
+      continue;
+    }
+    const std::int64_t sample = by_s.divide(i) * m;
+    const T* const values = x + sample;
+    const std::int32_t* const list = next + sample;
+    if (list[source] < 0) {
+      y[i] = values[source];
+      continue;
+    }
+    int length = 0;
+    for (std::int32_t at = source; at >= 0 && length <= kFew; at = list[at]) ++length;
+    y[i] =
+        static_cast<T>(length <= kFew ? sum_of_few(values, list, source) : sum_of_many(values, list, source));
+  }
 }
 
 }  // namespace
@@ -61,30 +116,21 @@ void CudaBackend::gather(In x, In index, Out y) {
 }
 
 void CudaBackend::scatter_add(In x, In index, Out y) {
-  fill(y, 0);
-  const std::int64_t count = x.shape.elements();
-  if (count == 0 || y.shape.elements() == 0) return;
-  const auto bytes = static_cast<std::size_t>(count) * sizeof(std::int64_t);
-  const Scratch keys(*this, 2 * bytes), places(*this, 2 * bytes);
-  auto* const key = static_cast<std::int64_t*>(keys.data());
-  auto* const place = static_cast<std::int64_t*>(places.data());
-  destinations_kernel<<<blocks_for(count), kThreads, 0, stream_>>>(index.as<std::int32_t>(), key, place,
-                                                                   count, Divisor(x.shape[1]), y.shape[1]);
-  check_launch("scatter_add");
-  int digits = 1;
-  while (y.shape.elements() >> digits != 0) ++digits;
-  const auto sort = [&](void* scratch, std::size_t& size) {
-    check(cub::DeviceRadixSort::SortPairs(scratch, size, key, key + count, place, place + count, count, 0,
-                                          digits, stream_),
-          "sorting");
-  };
-  std::size_t size = 0;
-  sort(nullptr, size);
-  const Scratch scratch(*this, size);
-  sort(scratch.data(), size);
+  const std::int64_t count = x.shape.elements(), places = y.shape.elements();
+  if (count == 0 || places == 0) return fill(y, 0);
+  if (x.shape[1] > INT32_MAX)
+    fail("cuda: scatter_add takes at most 2^31 - 1 elements a sample, got ", x.shape[1]);
+  const Scratch heads(*this, static_cast<std::size_t>(places) * sizeof(std::int32_t));
+  const Scratch nexts(*this, static_cast<std::size_t>(count) * sizeof(std::int32_t));
+  auto* const head = static_cast<std::int32_t*>(heads.data());
+  auto* const next = static_cast<std::int32_t*>(nexts.data());
+  check(cudaMemsetAsync(head, 0xff, static_cast<std::size_t>(places) * sizeof(std::int32_t), stream_),
+        "cudaMemsetAsync");
+  link_kernel<<<blocks_for(count), kThreads, 0, stream_>>>(index.as<std::int32_t>(), head, next, count,
+                                                           Divisor(x.shape[1]), y.shape[1]);
   dispatch_floating("cuda scatter_add", y.dtype, [&]<class T>(Type<T>) {
-    add_runs_kernel<T><<<static_cast<unsigned>((count + kThreads - 1) / kThreads), kThreads, 0, stream_>>>(
-        x.as<T>(), key + count, place + count, y.as<T>(), count);
+    add_lists_kernel<T><<<blocks_for(places), kThreads, 0, stream_>>>(
+        x.as<T>(), head, next, y.as<T>(), places, Divisor(y.shape[1]), x.shape[1]);
   });
   check_launch("scatter_add");
 }

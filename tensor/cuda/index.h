@@ -66,6 +66,26 @@ class IndexMap {
   /// Stride of an operand along the innermost dimension left.
   std::int64_t inner_stride(int operand) const { return rank_ > 0 ? stride_[0][operand] : 0; }
 
+  /// Whether the result can be walked `v` neighbours at a time: its innermost dimension is a multiple, and
+  /// every operand is dense along it, at multiples of v, or repeats one element.
+  bool vectors(int v) const {
+    if (rank_ == 0 || size_[0].value() % v != 0) return false;
+    for (int k = 0; k < Operands; ++k) {
+      if (stride_[0][k] != 0 && stride_[0][k] != 1) return false;
+      for (int d = 1; d < rank_ && stride_[0][k] == 1; ++d)
+        if (stride_[d][k] % v != 0) return false;
+    }
+    return true;
+  }
+  /// The map of those groups of v: index i stands for the elements i v, i v + 1, ...
+  IndexMap by(int v) const {
+    IndexMap map = *this;
+    map.count_ /= v;
+    map.size_[0] = Divisor(size_[0].value() / v);
+    for (int k = 0; k < Operands; ++k) map.stride_[0][k] *= v;
+    return map;
+  }
+
 #ifdef __CUDACC__
   __device__ Offsets<Operands> at(std::int64_t index) const {
     Offsets<Operands> offsets{};

@@ -1,22 +1,14 @@
 // matmul by cuBLAS: one strided, batched product. cuBLAS is column-major, so it computes the transposed
 // product: a row-major [M, K] array is its column-major [K, M] one.
-#include <dlfcn.h>
-
 #include "tensor/cuda/blas.h"
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/cuda_backend.h"
+#include "tensor/cuda/library.h"
 
 namespace om::cuda {
 namespace {
 
 constexpr std::size_t kWorkspace = std::size_t{32} << 20;  // what cuBLAS asks for on Hopper
-
-template <class Function>
-Function symbol(void* library, const char* name) {
-  void* found = dlsym(library, name);
-  if (found == nullptr) fail("cuda: cuBLAS has no function ", name);
-  return reinterpret_cast<Function>(found);
-}
 
 cudaDataType_t type_of(DType dtype) {
   return dtype == DType::f64 ? CUDA_R_64F : dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
@@ -37,21 +29,27 @@ void check(cublasStatus_t status, const char* call) {
 
 Blas::Blas(cudaStream_t stream) {
   const std::string name = text("libcublas.so.", CUDART_VERSION / 1000);
-  library_ = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library_ == nullptr) fail("cuda: matmul needs ", name, ": ", dlerror());
-  gemm = symbol<decltype(gemm)>(library_, "cublasGemmStridedBatchedEx_64");
-  check(symbol<decltype(&cublasCreate_v2)>(library_, "cublasCreate_v2")(&handle), "cublasCreate");
-  check(symbol<decltype(&cublasSetStream_v2)>(library_, "cublasSetStream_v2")(handle, stream),
-        "cublasSetStream");
+  const Library library(
+      name.c_str(), "matrix products need cuBLAS",
+      "libcublas-VERSION or cuda-libraries-VERSION of NVIDIA's repositories, nvidia-cublas or "
+      "nvidia-cublas-cu12 of PyPI");
+  decltype(&cublasCreate_v2) create = nullptr;
+  decltype(&cublasSetStream_v2) set_stream = nullptr;
+  decltype(&cublasSetWorkspace_v2) set_workspace = nullptr;
+  library.find(gemm, "cublasGemmStridedBatchedEx_64");
+  library.find(create, "cublasCreate_v2");
+  library.find(destroy_, "cublasDestroy_v2");
+  library.find(set_stream, "cublasSetStream_v2");
+  library.find(set_workspace, "cublasSetWorkspace_v2");
+  check(create(&handle), "cublasCreate");
+  check(set_stream(handle, stream), "cublasSetStream");
   check(cudaMalloc(&workspace_, kWorkspace), "cudaMalloc");
-  check(symbol<decltype(&cublasSetWorkspace_v2)>(library_, "cublasSetWorkspace_v2")(handle, workspace_,
-                                                                                    kWorkspace),
-        "cublasSetWorkspace");
+  check(set_workspace(handle, workspace_, kWorkspace), "cublasSetWorkspace");
 }
 
 Blas::~Blas() {
-  symbol<decltype(&cublasDestroy_v2)>(library_, "cublasDestroy_v2")(handle);
-  cudaFree(workspace_);  // the library stays open: unloading it while the process ends is not safe
+  destroy_(handle);
+  cudaFree(workspace_);
 }
 
 void CudaBackend::matmul(In a, In b, Out y, const MatmulParams& params) {
@@ -64,13 +62,13 @@ void CudaBackend::matmul(In a, In b, Out y, const MatmulParams& params) {
   const float one_f = 1, zero_f = 0;
   const bool is_double = y.dtype == DType::f64;
   const auto batch_stride = [](const In& x) { return x.shape[0] == 1 ? 0 : x.shape[1] * x.shape[2]; };
-  const cudaDataType_t type = type_of(y.dtype);
+  const cudaDataType_t type = type_of(a.dtype), result = type_of(y.dtype);
   check(blas_->gemm(blas_->handle, params.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
                     params.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, n, m, k,
                     is_double ? static_cast<const void*>(&one) : &one_f, b.data, type, b.shape[2],
                     batch_stride(b), a.data, type, a.shape[2], batch_stride(a),
-                    is_double ? static_cast<const void*>(&zero) : &zero_f, y.data, type, n, m * n, batch,
-                    compute_of(y.dtype, params.math), CUBLAS_GEMM_DEFAULT),
+                    is_double ? static_cast<const void*>(&zero) : &zero_f, y.data, result, n, m * n, batch,
+                    compute_of(a.dtype, params.math), CUBLAS_GEMM_DEFAULT),
         "matmul");
 }
 

@@ -1,54 +1,9 @@
 // Times kernels of the cuda backend, one line each: name, microseconds a call, TFLOP/s or GB/s. Medians of 7
 // rounds of many calls between two waits. scripts/device_torch.py prints the same rows from PyTorch.
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <functional>
-#include <string>
-#include <vector>
+#include "tests/tensor/cuda_timings.h"
 
-#include "tensor/registry.h"
-#include "tensor/tensor.h"
-
+namespace om::cuda_timings {
 namespace {
-
-using namespace om;
-
-double microseconds(Backend& b, const std::function<void()>& call) {
-  using Clock = std::chrono::steady_clock;
-  const auto round = [&](int calls) {
-    b.synchronize();
-    const auto start = Clock::now();
-    for (int i = 0; i < calls; ++i) call();
-    b.synchronize();
-    return std::chrono::duration<double, std::micro>(Clock::now() - start).count() / calls;
-  };
-  round(3);
-  const int calls = std::clamp(static_cast<int>(30000 / round(3)), 3, 1000);
-  std::vector<double> rounds;
-  for (int i = 0; i < 7; ++i) rounds.push_back(round(calls));
-  std::sort(rounds.begin(), rounds.end());
-  return rounds[3];
-}
-
-/// Normals would need the random kernel; a smooth pattern from the host does.
-Tensor pattern(const Shape& shape, DType dtype, Backend& b) {
-  std::vector<float> values(static_cast<std::size_t>(shape.elements()));
-  std::uint32_t word = 1;
-  for (float& value : values) {
-    word = word * 1664525U + 1013904223U;
-    value = static_cast<float>(word >> 8) * 0x1p-23F - 1.0F;
-  }
-  const Tensor host = Tensor::from_host(values, shape, b);
-  if (dtype == DType::f32) return host;
-  const Tensor result = Tensor::empty(shape, dtype, b);
-  b.cast(host.in(), result.out());
-  return result;
-}
-
-void row(const std::string& name, double time, double amount, const char* unit) {
-  std::printf("%-44s %10.1f us %9.1f %s\n", name.c_str(), time, amount / time, unit);
-}
 
 void convolutions(Backend& b, std::int64_t size, std::int64_t channels, DType dtype, Math math) {
   const Tensor x = pattern({8, size, size, channels}, dtype, b);
@@ -69,44 +24,103 @@ void convolutions(Backend& b, std::int64_t size, std::int64_t channels, DType dt
       "TFLOP/s");
 }
 
-void bandwidths(Backend& b) {
+void bandwidths(Backend& b, DType dtype) {
   const Shape shape = {32, 256, 256, 128};
-  const double bytes = static_cast<double>(shape.elements()) * 4;
-  const Tensor x = pattern(shape, DType::f32, b), y = pattern(shape, DType::f32, b);
-  const Tensor z = Tensor::empty(shape, DType::f32, b), bias = pattern({1, 1, 1, 128}, DType::f32, b);
+  const Tensor x = pattern(shape, dtype, b), y = pattern(shape, dtype, b), z = Tensor::empty(shape, dtype, b);
+  const Tensor bias = pattern({1, 1, 1, 128}, dtype, b), style = pattern({32, 1, 1, 128}, dtype, b);
+  const Tensor noise = pattern({32, 256, 256, 1}, dtype, b);
   const Tensor sums = Tensor::empty({1, 1, 1, 128}, DType::f32, b);
-  const Tensor rows = Tensor::empty({32, 256, 256, 1}, DType::f32, b);
-  const Tensor half = Tensor::empty(shape, DType::bf16, b);
-  const auto gigabytes = [&](const char* name, double moved, const std::function<void()>& call) {
-    row(name, microseconds(b, call), moved * 1e-3, "GB/s");
+  const Tensor per_image = Tensor::empty({32, 1, 1, 128}, DType::f32, b);
+  const Tensor rows = Tensor::empty({32, 256, 256, 1}, DType::f32, b),
+               all = Tensor::empty({1, 1, 1, 1}, DType::f32, b);
+  const Tensor other = Tensor::empty(shape, dtype == DType::f32 ? DType::bf16 : DType::f32, b);
+  const Tensor flags = Tensor::zeros(shape, DType::u8, b);
+  const double bytes = bytes_of(x);
+  const auto line = [&](const char* name, double moved, const std::function<void()>& call) {
+    bandwidth(b, text(name, ' ', name_of(dtype)), moved, call);
   };
-  gigabytes("copy", 2 * bytes, [&] { b.copy(z.out().data, x.in().data, static_cast<std::size_t>(bytes)); });
-  gigabytes("fill", bytes, [&] { b.fill(z.out(), 1.5); });
-  gigabytes("add", 3 * bytes, [&] { b.binary(BinaryOp::add, x.in(), y.in(), z.out(), 0); });
-  gigabytes("add bias", 2 * bytes, [&] { b.binary(BinaryOp::add, x.in(), bias.in(), z.out(), 0); });
-  gigabytes("leaky_relu", 2 * bytes, [&] { b.unary(UnaryOp::leaky_relu, x.in(), z.out(), 0.2, 0); });
-  gigabytes("tanh", 2 * bytes, [&] { b.unary(UnaryOp::hyperbolic_tangent, x.in(), z.out(), 0, 0); });
-  gigabytes("cast to bf16", 1.5 * bytes, [&] { b.cast(x.in(), half.out()); });
-  gigabytes("sum over N, H, W", bytes, [&] { b.reduce(ReduceOp::sum, x.in(), sums.out()); });
-  gigabytes("sum over C", bytes, [&] { b.reduce(ReduceOp::sum, x.in(), rows.out()); });
-  gigabytes("permute NHWC to NCHW", 2 * bytes, [&] {
+  const auto binary = [&](BinaryOp op, const Tensor& other) {
+    return [&b, op, x, other, z] { b.binary(op, x.in(), other.in(), z.out(), 0.2); };
+  };
+  line("copy", 2 * bytes, [&] { b.copy(z.out().data, x.in().data, static_cast<std::size_t>(bytes)); });
+  line("fill", bytes, [&] { b.fill(z.out(), 1.5); });
+  line("add", 3 * bytes, binary(BinaryOp::add, y));
+  line("leaky_relu_grad", 3 * bytes, binary(BinaryOp::leaky_relu_grad, y));
+  line("add bias [C]", 2 * bytes, binary(BinaryOp::add, bias));
+  line("multiply by style [N, C]", 2 * bytes, binary(BinaryOp::multiply, style));
+  line("add noise [N, H, W, 1]", 2 * bytes, binary(BinaryOp::add, noise));
+  line("greater", 2 * bytes + bytes_of(flags),
+       [&] { b.binary(BinaryOp::greater, x.in(), y.in(), flags.out(), 0); });
+  line("where", 3 * bytes + bytes_of(flags), [&] { b.where(flags.in(), x.in(), y.in(), z.out()); });
+  line("leaky_relu", 2 * bytes, [&] { b.unary(UnaryOp::leaky_relu, x.in(), z.out(), 0.2, 0); });
+  line("tanh", 2 * bytes, [&] { b.unary(UnaryOp::hyperbolic_tangent, x.in(), z.out(), 0, 0); });
+  line("cast", bytes + bytes_of(other), [&] { b.cast(x.in(), other.out()); });
+  line("sum over N, H, W", bytes, [&] { b.reduce(ReduceOp::sum, x.in(), sums.out()); });
+  line("sum over H, W", bytes, [&] { b.reduce(ReduceOp::sum, x.in(), per_image.out()); });
+  line("sum over C", bytes, [&] { b.reduce(ReduceOp::sum, x.in(), rows.out()); });
+  line("sum of all", bytes, [&] { b.reduce(ReduceOp::sum, x.in(), all.out()); });
+  line("permute NHWC to NCHW", 2 * bytes, [&] {
     b.strided_copy(x.in(), 0, {256 * 256 * 128, 1, 256 * 128, 128}, z.out(), 0,
                    Shape{32, 128, 256, 256}.strides(), {32, 128, 256, 256});
   });
+  line("slice of 64 of 128 channels", bytes, [&] {
+    b.strided_copy(x.in(), 0, x.shape().strides(), z.out(), 0, Shape{32, 256, 256, 64}.strides(),
+                   {32, 256, 256, 64});
+  });
+}
+
+void filters(Backend& b, DType dtype) {
+  const Tensor wide = pattern({8, 257, 257, 128}, dtype, b),
+               blurred = Tensor::empty({8, 256, 256, 128}, dtype, b);
+  const Tensor filter = pattern({4, 4}, DType::f32, b);
+  const auto line = [&](const char* name, double moved, const std::function<void()>& call) {
+    bandwidth(b, text(name, ' ', name_of(dtype)), moved, call);
+  };
+  const UpFirDnParams blur{.pad_top = 1, .pad_bottom = 1, .pad_left = 1, .pad_right = 1};
+  line("blur 257 to 256, 128 channels", bytes_of(wide) + bytes_of(blurred),
+       [&] { b.upfirdn2d(wide.in(), filter.in(), blurred.out(), blur); });
+  const Tensor small = pattern({8, 128, 128, 3}, dtype, b), image = Tensor::empty({8, 256, 256, 3}, dtype, b);
+  const UpFirDnParams up{.up_h = 2, .up_w = 2, .pad_top = 2, .pad_bottom = 1, .pad_left = 2, .pad_right = 1};
+  line("upsample 128 to 256, 3 channels", bytes_of(small) + bytes_of(image),
+       [&] { b.upfirdn2d(small.in(), filter.in(), image.out(), up); });
+  const Tensor features = pattern({8, 256, 256, 64}, dtype, b),
+               pooled = Tensor::empty({8, 128, 128, 64}, dtype, b);
+  const Tensor index = Tensor::empty({8, 128, 128, 64}, DType::i32, b);
+  line("max_pool2d 256, 64 channels", bytes_of(features) + bytes_of(pooled) + bytes_of(index),
+       [&] { b.max_pool2d(features.in(), pooled.out(), index.out(), {}); });
+  const auto flat = [](const Tensor& x) {
+    return Out{const_cast<void*>(x.in().data), x.dtype(), Shape{8, x.elements() / 8}};
+  };
+  line("its gradient (scatter_add)", bytes_of(features) + bytes_of(pooled) + bytes_of(index),
+       [&] { b.scatter_add(flat(pooled), flat(index), flat(features)); });
+  const Tensor colours = Tensor::empty({8, 256, 256, 3}, dtype, b),
+               weight = pattern({3, 1, 1, 128}, dtype, b);
+  line("to RGB 256, 128 channels", bytes_of(blurred) + bytes_of(colours),
+       [&] { b.conv2d(blurred.in(), weight.in(), colours.out(), {}); });
+  line("its input gradient", bytes_of(blurred) + bytes_of(colours),
+       [&] { b.conv2d_input_grad(colours.in(), weight.in(), blurred.out(), {}); });
+  line("its weight gradient", bytes_of(blurred) + bytes_of(colours),
+       [&] { b.conv2d_weight_grad(blurred.in(), colours.in(), weight.out(), {}); });
 }
 
 }  // namespace
+}  // namespace om::cuda_timings
 
 int main() {
+  using namespace om;
   try {
     Backend& b = backend("cuda");
     std::printf("%s\n", b.description().c_str());
     for (const auto& [size, channels] : {std::pair{64, 512}, std::pair{128, 256}}) {
-      convolutions(b, size, channels, DType::f32, Math::strict);
-      convolutions(b, size, channels, DType::f32, Math::tf32);
-      convolutions(b, size, channels, DType::bf16, Math::strict);
+      cuda_timings::convolutions(b, size, channels, DType::f32, Math::strict);
+      cuda_timings::convolutions(b, size, channels, DType::f32, Math::tf32);
+      cuda_timings::convolutions(b, size, channels, DType::bf16, Math::strict);
     }
-    bandwidths(b);
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      cuda_timings::bandwidths(b, dtype);
+      cuda_timings::filters(b, dtype);
+    }
+    cuda_timings::fused_rows(b);
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
