@@ -170,6 +170,32 @@ TEST(Adam, UpdatesLargeParametersWhole) {
   for (const float x : got) ASSERT_EQ(x, got[0]);
 }
 
+// Near its constants: a norm and a limit of the size of the 1e-6 beside it, and second moments whose roots
+// are of the size of eps. In closed form, in double: after one step m = (1 - b1) g, v = (1 - b2) g^2, so both
+// corrections cancel and p -= rate g / (|g| + eps).
+TEST(Adam, KeepsItsConstants) {
+  const double g = 2e-6, clip = 1e-6, eps = 1e-8, rate = 1e-2;
+  const Tensor p = Tensor::full({1}, 0.5, DType::f64, backend("cpu"));
+  Adam adam({{"all", {{"p", p, {}, Role::parameter}}, rate}},
+            {.beta1 = 0.5, .beta2 = 0.999, .eps = eps, .weight_decay = 0, .clip_norm = clip});
+  adam.step({Tensor::full({1}, g, DType::f64, backend("cpu"))});
+  const double clipped = g * clip / (g + 1e-6);
+  EXPECT_NEAR(p.to_host<double>()[0], 0.5 - rate * clipped / (clipped + eps), 1e-12);
+
+  const Tensor q = Tensor::full({1}, 0.5, DType::f64, backend("cpu"));
+  Adam small({{"all", {{"q", q, {}, Role::parameter}}, rate}},
+             {.beta1 = 0.5, .beta2 = 0.999, .eps = eps, .weight_decay = 0, .clip_norm = 0});
+  small.step({Tensor::full({1}, 3e-8, DType::f64, backend("cpu"))});
+  EXPECT_NEAR(q.to_host<double>()[0], 0.5 - rate * 3 / 4, 1e-12);
+
+  // below the limit nothing is clipped, at all
+  const Tensor r = Tensor::full({1}, 0.5, DType::f64, backend("cpu"));
+  Adam large({{"all", {{"r", r, {}, Role::parameter}}, rate}},
+             {.beta1 = 0.5, .beta2 = 0.999, .eps = 1, .weight_decay = 0, .clip_norm = 1});
+  large.step({Tensor::full({1}, 0.999, DType::f64, backend("cpu"))});
+  EXPECT_NEAR(r.to_host<double>()[0], 0.5 - rate * 0.999 / 1.999, 1e-12);
+}
+
 TEST(Adam, RefusesWhatDoesNotFit) {
   Problem problem;
   EXPECT_THROW(problem.adam.step({values({2, 3}, 1)}), Error);
@@ -184,6 +210,10 @@ TEST(Schedule, IsTorchsCosine) {
   for (std::size_t t = 0; t < expected.size(); ++t)
     EXPECT_NEAR(schedule.at(static_cast<std::int64_t>(t)), expected[t], 1e-16);
   EXPECT_DOUBLE_EQ(schedule.at(5), 1e-4);
+  // the lowest rate against one that is hardly larger
+  const CosineSchedule flat{3e-8, 1e-8, 4};
+  EXPECT_NEAR(flat.at(2), 2e-8, 1e-20);
+  EXPECT_NEAR(flat.at(4), 1e-8, 1e-20);
   EXPECT_DOUBLE_EQ(schedule.at(6), 1e-4);
 }
 

@@ -4,10 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "io/atomic_file.h"
+#include "tensor/registry.h"
 #include "tests/train/tiny_run.h"
 #include "train/checksum.h"
 
@@ -207,6 +209,28 @@ TEST(TrainingCheckpoint, ValidationThatAStopLeftIsCountedOnce) {
     tiny.run(name, true);
     EXPECT_EQ(difference(files_of(tiny.out("whole")), files_of(tiny.out(name))), "") << step;
   }
+}
+
+// A stop that comes between two pictures of a validation: no line of half of them stays.
+TEST(TrainingCheckpoint, AStopAmidValidationLeavesNoFigure) {
+  TinyRun tiny;
+  const std::filesystem::path between = tiny.folder() / "val" / "square5a.png";
+  const std::filesystem::path good = tiny.folder() / "val" / "square6.png";
+  std::filesystem::copy_file(good, between);
+  tiny.run("whole");
+  std::atomic<bool> stop = false;
+  TrainOptions options;
+  options.out = tiny.out("run");
+  options.stop = &stop;
+  options.after_step = [&](const StepReport& report) {
+    if (report.iteration == 2) std::ofstream(between) << "no picture for a while";
+  };
+  options.log = [&](const std::string& line) { stop = stop || contains(line, "square5a.png"); };
+  EXPECT_TRUE(train(tiny.config, options, backend("cpu")).interrupted);
+  EXPECT_TRUE(stop);
+  std::filesystem::copy_file(good, between, std::filesystem::copy_options::overwrite_existing);
+  tiny.run("run", true);
+  EXPECT_EQ(difference(files_of(tiny.out("whole")), files_of(tiny.out("run"))), "");
 }
 
 }  // namespace

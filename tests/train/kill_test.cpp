@@ -1,4 +1,5 @@
-// A run killed by SIGKILL at 20 moments and resumed ends in the bytes of one left alone.
+// A run killed by SIGKILL at 20 moments and resumed ends in the bytes of one left alone, whatever its
+// strategy.
 //
 // The moments: a child process counts its events (every step, and every open, write, sync and rename of every
 // file) and dies at the n-th, half of the time a random while after it. The child is this program again,
@@ -31,10 +32,15 @@ std::atomic<std::int64_t> events = 0, die_at = -1, die_after_us = 0;
 
 void die() { ::kill(::getpid(), SIGKILL); }
 
-std::vector<bool> in_checkpoint;  // of each event of an undisturbed run: a checkpoint's file is being written
+/// Of an undisturbed run: what each event was.
+struct Event {
+  std::string file;     // empty: a step was done
+  bool inside = false;  // the file is begun and not yet in its place
+};
+std::vector<Event> course;
 
-void event(bool of_checkpoint) {
-  if (die_at < 0) in_checkpoint.push_back(of_checkpoint);
+void event(const Event& what) {
+  if (die_at < 0) course.push_back(what);
   if (++events != die_at) return;
   if (die_after_us == 0) die();
   std::thread([] {
@@ -46,11 +52,10 @@ void event(bool of_checkpoint) {
 TrainResult counted_run(const TrainConfig& config, const std::string& out, bool resume) {
   events = 0;
   atomic_file_fault = [](FileFault step, const std::string& path, std::uint64_t) {
-    const bool begun = step != FileFault::open && step != FileFault::done;
-    event(begun && path.find("/checkpoints/") != std::string::npos);
+    event({path, step != FileFault::open && step != FileFault::done});
   };
   const TrainResult result =
-      train(config, {.out = out, .resume = resume, .after_step = [](const StepReport&) { event(false); }},
+      train(config, {.out = out, .resume = resume, .after_step = [](const StepReport&) { event({}); }},
             backend("cpu"));
   atomic_file_fault = nullptr;
   return result;
@@ -95,34 +100,75 @@ bool run_child(const std::string& out, const std::string& config, std::int64_t a
   return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 
-TEST(TrainKilled, ResumesToTheSameBytes) {
+/// The numbers (from 1) of the events in which a file whose path holds `name` is half written, or, with
+/// `done`, of the one after which it stands.
+std::vector<std::int64_t> events_of(const std::string& name, bool done = false) {
+  std::vector<std::int64_t> found;
+  for (std::size_t i = 0; i < course.size(); ++i)
+    if (course[i].file.find(name) != std::string::npos && course[i].inside != done)
+      found.push_back(static_cast<std::int64_t>(i + 1));
+  return done && !found.empty() ? std::vector{found.back()} : found;
+}
+
+struct Moment {
+  std::int64_t at, after_us;
+};
+
+class TrainKilledIn : public testing::TestWithParam<const char*> {};
+
+TEST_P(TrainKilledIn, ResumesToTheSameBytes) {
   test::TinyRun tiny;
-  tiny.config.iterations = 5;
+  if (GetParam() != std::string("plain")) tiny.set_strategy(GetParam());
+  if (tiny.config.strategy == "plain") tiny.config.iterations = 5;
   const std::string config = tiny.out("settings.json");
   const std::string json = to_json(tiny.config, true);
   write_file(config, std::as_bytes(std::span(json)));
 
+  course.clear();
+  die_at = -1;
   counted_run(tiny.config, tiny.out("whole"), false);
-  const std::int64_t total = events;
+  const auto total = static_cast<std::uint32_t>(course.size());
   const auto whole = test::files_of(tiny.out("whole"));
-  ASSERT_GT(total, 20);
+  ASSERT_GT(total, 20U);
 
-  int inside = 0;  // killed between the opening and the renaming of a checkpoint
-  for (std::uint32_t seed = 1; seed <= 20; ++seed) {
-    std::mt19937 random(seed);
-    const std::string name = tiny.out("killed" + std::to_string(seed));
-    const std::int64_t at = 1 + static_cast<std::int64_t>(random() % static_cast<std::uint32_t>(total));
-    const std::int64_t after = seed % 2 == 0 ? 0 : 1 + random() % 4000;
-    const bool killed = run_child(name, config, at, after, false);
-    EXPECT_TRUE(killed || after > 0) << "seed " << seed;
-    inside += killed && after == 0 && in_checkpoint.at(static_cast<std::size_t>(at - 1));
-    if (seed % 4 == 0)
-      run_child(name, config, 1 + random() % static_cast<std::uint32_t>(total), 0, true);  // again
-    tiny.run(name.substr(tiny.out("").size()), true);
-    EXPECT_EQ(test::difference(whole, test::files_of(name)), "") << "seed " << seed << ", event " << at;
+  std::vector<Moment> moments;
+  const auto in_turn = [&](const std::vector<std::int64_t>& candidates, std::size_t count) {
+    ASSERT_FALSE(candidates.empty());
+    for (std::size_t i = 0; i < count; ++i) moments.push_back({candidates[i * candidates.size() / count], 0});
+  };
+  in_turn(events_of("/checkpoints/"), 3);
+  if (tiny.config.two_stages()) {
+    in_turn(events_of("/stage1.safetensors"), 3);
+    in_turn(events_of("/stage1.safetensors", true), 1);
+    in_turn(events_of("/checkpoints/000003."), 2);
+    // between the stages: the first one's last checkpoint stands, no step of the second is done
+    const std::int64_t between = events_of("/checkpoints/000003.", true).at(0);
+    moments.push_back({between, 0});
+    moments.push_back({between, 500});
+    moments.push_back({between + 1, 0});  // after that step
   }
-  EXPECT_GE(inside, 3);
+  std::mt19937 random(1);
+  while (moments.size() < 20) {
+    const auto at = static_cast<std::int64_t>(1 + random() % total);
+    moments.push_back({at, moments.size() % 2 == 0 ? 0 : 1 + static_cast<std::int64_t>(random() % 4000)});
+  }
+  for (std::size_t i = 0; i < moments.size(); ++i) {
+    const auto [at, after] = moments[i];
+    const std::string name = "killed" + std::to_string(i);
+    SCOPED_TRACE(text("moment ", i, ": event ", at, " of ", total, ", ", after, " us later"));
+    EXPECT_TRUE(run_child(tiny.out(name), config, at, after, false) || after > 0);
+    if (i % 4 == 0) run_child(tiny.out(name), config, 1 + random() % total, 0, true);  // and again
+    tiny.run(name, true);
+    EXPECT_EQ(test::difference(whole, test::files_of(tiny.out(name))), "");
+  }
 }
+
+INSTANTIATE_TEST_SUITE_P(Strategies, TrainKilledIn, testing::Values("plain", "learning-rate"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::erase(name, '-');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace om
