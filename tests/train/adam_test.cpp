@@ -174,26 +174,29 @@ TEST(Adam, UpdatesLargeParametersWhole) {
 // are of the size of eps. In closed form, in double: after one step m = (1 - b1) g, v = (1 - b2) g^2, so both
 // corrections cancel and p -= rate g / (|g| + eps).
 TEST(Adam, KeepsItsConstants) {
-  const double g = 2e-6, clip = 1e-6, eps = 1e-8, rate = 1e-2;
-  const Tensor p = Tensor::full({1}, 0.5, DType::f64, backend("cpu"));
-  Adam adam({{"all", {{"p", p, {}, Role::parameter}}, rate}},
-            {.beta1 = 0.5, .beta2 = 0.999, .eps = eps, .weight_decay = 0, .clip_norm = clip});
-  adam.step({Tensor::full({1}, g, DType::f64, backend("cpu"))});
-  const double clipped = g * clip / (g + 1e-6);
-  EXPECT_NEAR(p.to_host<double>()[0], 0.5 - rate * clipped / (clipped + eps), 1e-12);
+  for (const char* name : {"cpu", "reference"}) {
+    SCOPED_TRACE(name);
+    const double g = 2e-6, clip = 1e-6, eps = 1e-8, rate = 1e-2;
+    const Tensor p = Tensor::full({1}, 0.5, DType::f64, backend(name));
+    Adam adam({{"all", {{"p", p, {}, Role::parameter}}, rate}},
+              {.beta1 = 0.5, .beta2 = 0.999, .eps = eps, .weight_decay = 0, .clip_norm = clip});
+    adam.step({Tensor::full({1}, g, DType::f64, backend(name))});
+    const double clipped = g * clip / (g + 1e-6);
+    EXPECT_NEAR(p.to_host<double>()[0], 0.5 - rate * clipped / (clipped + eps), 1e-12);
 
-  const Tensor q = Tensor::full({1}, 0.5, DType::f64, backend("cpu"));
-  Adam small({{"all", {{"q", q, {}, Role::parameter}}, rate}},
-             {.beta1 = 0.5, .beta2 = 0.999, .eps = eps, .weight_decay = 0, .clip_norm = 0});
-  small.step({Tensor::full({1}, 3e-8, DType::f64, backend("cpu"))});
-  EXPECT_NEAR(q.to_host<double>()[0], 0.5 - rate * 3 / 4, 1e-12);
+    const Tensor q = Tensor::full({1}, 0.5, DType::f64, backend(name));
+    Adam small({{"all", {{"q", q, {}, Role::parameter}}, rate}},
+               {.beta1 = 0.5, .beta2 = 0.999, .eps = eps, .weight_decay = 0, .clip_norm = 0});
+    small.step({Tensor::full({1}, 3e-8, DType::f64, backend(name))});
+    EXPECT_NEAR(q.to_host<double>()[0], 0.5 - rate * 3 / 4, 1e-12);
 
-  // below the limit nothing is clipped, at all
-  const Tensor r = Tensor::full({1}, 0.5, DType::f64, backend("cpu"));
-  Adam large({{"all", {{"r", r, {}, Role::parameter}}, rate}},
-             {.beta1 = 0.5, .beta2 = 0.999, .eps = 1, .weight_decay = 0, .clip_norm = 1});
-  large.step({Tensor::full({1}, 0.999, DType::f64, backend("cpu"))});
-  EXPECT_NEAR(r.to_host<double>()[0], 0.5 - rate * 0.999 / 1.999, 1e-12);
+    // below the limit nothing is clipped, at all
+    const Tensor r = Tensor::full({1}, 0.5, DType::f64, backend(name));
+    Adam large({{"all", {{"r", r, {}, Role::parameter}}, rate}},
+               {.beta1 = 0.5, .beta2 = 0.999, .eps = 1, .weight_decay = 0, .clip_norm = 1});
+    large.step({Tensor::full({1}, 0.999, DType::f64, backend(name))});
+    EXPECT_NEAR(r.to_host<double>()[0], 0.5 - rate * 0.999 / 1.999, 1e-12);
+  }
 }
 
 TEST(Adam, RefusesWhatDoesNotFit) {
