@@ -110,6 +110,7 @@ class Comparison:
         times = [[] for _ in workers]
         for _ in range(turns):
             for worker, samples in zip(workers, times):
+                time.sleep(0.05)  # the threads of the one before may still spin
                 samples.append([float(word) for word in worker.ask(f"time {least}").split()][self.options.cpu])
         result = {"row": label, "error": error, "seconds": {}, "peak": {}, "all": {}}
         for worker, samples in zip(workers, times):

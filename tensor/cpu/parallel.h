@@ -5,6 +5,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <type_traits>
 
@@ -41,14 +43,38 @@ void parallel_tiles(std::int64_t count, std::int64_t tile, Body&& body) {
                [&](std::int64_t i) { body(i * tile, std::min(count, (i + 1) * tile)); });
 }
 
-/// body(i) for every i in [0, count), handed out in some pieces for each thread: for many short bodies, none
-/// of which meets what another one made, so that the cut may depend on the number of threads.
+/// body(i) for every i in [0, count), for many short bodies, none of which meets what another one made, so
+/// that the cut may depend on the number of threads. Each member begins with a range of its own, the same one
+/// in the same call the next time, when what it read may still be in its caches; then it helps with the
+/// others'.
 template <class Body>
 void parallel_pieces(int threads, std::int64_t count, Body&& body) {
-  constexpr std::int64_t kPieces = 8;
-  const std::int64_t tile = std::max<std::int64_t>(1, count / (kPieces * threads));
-  parallel_for(threads, (count + tile - 1) / tile, [&](std::int64_t piece) {
-    for (std::int64_t i = piece * tile; i < std::min(count, (piece + 1) * tile); ++i) body(i);
+  if (threads <= 1 || count <= 1) {
+    for (std::int64_t i = 0; i < count; ++i) body(i);
+    return;
+  }
+  constexpr std::int64_t kMostRanges = 64, kPieces = 8;  // pieces of a range
+  struct alignas(64) Range {
+    std::atomic<std::int64_t> next;
+    std::int64_t end;
+  };
+  std::array<Range, kMostRanges> ranges;
+  const std::int64_t used = std::min<std::int64_t>({threads, kMostRanges, count});
+  const std::int64_t piece = std::max<std::int64_t>(1, count / (kPieces * used));
+  for (std::int64_t r = 0; r < used; ++r) {
+    Range& range = ranges[static_cast<std::size_t>(r)];
+    range.next.store(r * count / used, std::memory_order_relaxed);
+    range.end = (r + 1) * count / used;
+  }
+  parallel_for(threads, used, [&](std::int64_t, int member) {
+    for (std::int64_t r = member; r < member + used; ++r) {
+      Range& range = ranges[static_cast<std::size_t>(r % used)];
+      for (;;) {
+        const std::int64_t from = range.next.fetch_add(piece, std::memory_order_relaxed);
+        if (from >= range.end) break;
+        for (std::int64_t i = from; i < std::min(range.end, from + piece); ++i) body(i);
+      }
+    }
   });
 }
 

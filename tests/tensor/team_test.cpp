@@ -61,6 +61,17 @@ TEST(Team, EveryTileOnceWhateverTheTeam) {
   }
 }
 
+TEST(Team, AsManyThreadsAsTheRegionAllows) {
+  std::atomic<int> strangers = 0;
+  parallel_for(8, 8, [](std::int64_t) {});  // so many there are from now on
+  for (int i = 0; i < 20; ++i)
+    parallel_for(2, 40, [&](std::int64_t, int member) {
+      if (member < 0 || member >= 2) ++strangers;
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    });
+  EXPECT_EQ(strangers, 0);
+}
+
 TEST(Team, MembersHaveTheirOwnMemory) {
   std::atomic<int> clashes = 0;
   for (int i = 0; i < 200; ++i) {
@@ -76,11 +87,12 @@ TEST(Team, MembersHaveTheirOwnMemory) {
 }
 
 TEST(Team, PiecesCoverTheRange) {
-  for (const std::int64_t count : {1, 2, 15, 16, 17, 100, 1023}) {
-    std::vector<std::atomic<int>> met(static_cast<std::size_t>(count));
-    parallel_pieces(3, count, [&](std::int64_t i) { ++met[static_cast<std::size_t>(i)]; });
-    for (const auto& one : met) ASSERT_EQ(one, 1) << count;
-  }
+  for (const int threads : {1, 2, 3, 70})
+    for (const std::int64_t count : {0, 1, 2, 15, 16, 17, 100, 1023}) {
+      std::vector<std::atomic<int>> met(static_cast<std::size_t>(count));
+      parallel_pieces(threads, count, [&](std::int64_t i) { ++met[static_cast<std::size_t>(i)]; });
+      for (const auto& one : met) ASSERT_EQ(one, 1) << count << " on " << threads;
+    }
 }
 
 // Threads that still spin, threads that are about to sleep, and sleeping ones.
@@ -182,7 +194,7 @@ TEST(Team, AChildOfForkHasOneOfItsOwn) {
 /// A thread's clocks as a test sets them.
 class Clocks {
  public:
-  Patience::Moment now = {1'000'000'000, 500'000'000, 3, 1};
+  Patience::Moment now = {1'000'000'000, 500'000'000, 3, 0};
   /// Awake for so long; of that, `lost` off the processor for another thread.
   Patience::Moment& pass(std::int64_t wall, std::int64_t lost = 0) {
     now.wall += wall;
