@@ -1,5 +1,6 @@
-// onemodel_bench [--backend NAME] [--dtype f32|f64|bf16] [--threads N] [Google Benchmark's options]: times
-// the benchmark cases of the table, each forward ("conv2d/64px_512") and with its gradients ("../grad").
+// onemodel_bench [--backend NAME] [--dtype f32|f64|bf16] [--threads N] [--vector BYTES] [Google Benchmark's
+// options]: times the benchmark cases of the table, each forward ("conv2d/64px_512") and with its gradients
+// ("../grad"); "kernel/.." are single kernels. --vector 32 keeps the cpu backend from AVX-512.
 //
 // Two measurements of the machine come first: the bandwidth of a large copy and the rate of a large matmul. A
 // row then shows GB/s, GFLOP/s and "of_peak": the time that the peaks would allow, max(bytes / bandwidth,
@@ -15,6 +16,7 @@
 
 #include "autograd/grad.h"
 #include "autograd/ops.h"
+#include "tensor/cpu/kernels.h"
 #include "tensor/registry.h"
 #include "tests/cases/case.h"
 
@@ -159,6 +161,8 @@ Settings take_settings(int& argc, char** argv) {
       settings.backend = value();
     else if (option == "--threads")
       set_threads(std::stoi(value()));
+    else if (option == "--vector")
+      cpu::limit_vector_bytes(std::stoi(value()));
     else if (option == "--dtype") {
       const std::string name = value();
       bool known = false;

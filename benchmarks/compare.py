@@ -7,6 +7,7 @@ PyTorch takes twice as long. Memory is the high-water mark of a whole process's 
 """
 import argparse
 import json
+import math
 import os
 import re
 import statistics
@@ -79,10 +80,15 @@ def largest_error(paths):
         files = [f"{path}.{part}" for path in paths]
         ours, *others = [compare_files.read_raw(file) for file in files]
         for other in others:
-            worst = max(worst, ((ours - other).abs().max() / other.abs().max()).item())
+            error = ((ours - other).abs().max() / other.abs().max()).item()
+            if not math.isfinite(error):  # max() would lose a NaN
+                raise SystemExit(f"compare: {files[0]}: a result holds a number that is not finite")
+            worst = max(worst, error)
         for file in files:
             os.unlink(file)
         part += 1
+    if part == 0:
+        raise SystemExit(f"compare: {paths[0]}: no results")
     return worst
 
 

@@ -15,7 +15,7 @@
 // otherwise. bf16 is a storage type: arithmetic and accumulation run in float32 and each result is rounded
 // once. matmul and the three convolution kernels may also be asked for an f32 result of bf16 operands: the
 // float32 sums as they are, without that rounding. Repeating a kernel on the same inputs gives the same
-// bits, whatever the number of threads.
+// bits, whatever the number of threads. NaN, infinities and integers: the end of this file.
 #pragma once
 
 #include <cstddef>
@@ -58,17 +58,17 @@ struct Out {
 enum class UnaryOp : std::uint8_t {
   affine,       ///< a x + b
   absolute,     ///< |x|
-  sign,         ///< -1, 0 or 1
+  sign,         ///< -1, 0 or 1; 0 for NaN
   exponential,  ///< e^x
   logarithm,    ///< ln x
   square_root,  ///< sqrt(x)
   rsqrt,        ///< 1 / sqrt(x)
   reciprocal,   ///< 1 / x
-  power,        ///< x^a
+  power,        ///< x^a; 1 where a = 0
   hyperbolic_tangent,
   sigmoid,     ///< 1 / (1 + e^-x)
-  leaky_relu,  ///< x > 0 ? x : a x  (relu: a = 0); NaN stays NaN
-  clamp,       ///< min(max(x, a), b); NaN stays NaN
+  leaky_relu,  ///< x > 0 ? x : a x, and 0 where a = 0 (relu; of minus infinity too); NaN stays NaN
+  clamp,       ///< min(max(x, a), b), so b where a > b; NaN stays NaN
   floor,       ///< largest integer <= x
 };
 
@@ -78,8 +78,8 @@ enum class BinaryOp : std::uint8_t {
   subtract,
   multiply,
   divide,
-  maximum,
-  minimum,
+  maximum,          ///< NaN wins
+  minimum,          ///< NaN wins
   leaky_relu_grad,  ///< a * (b > 0 ? 1 : slope), slope the parameter: the gradient a through the output b
   greater,
   greater_equal,
@@ -263,3 +263,24 @@ class Backend : public MemorySource {
 };
 
 }  // namespace om
+
+// NaN, infinities and integers. The table of cases (tests/cases) holds every line of this.
+//
+// NaN and infinities follow IEEE 754 through arithmetic (no kernel is compiled to assume that there are
+// none), so NaN stays NaN through unary and binary ops, sums, matmul, convolutions and upfirdn2d. An
+// algorithm that shares sums between results (Winograd's) may carry NaN and infinity on to results near by,
+// as NaN, and products with zeros that a kernel inserted itself (padding, zero insertion) may be formed or
+// left out. Where a comparison decides:
+//   - absolute, floor, clamp, leaky_relu: NaN stays NaN. sign(NaN) = 0.
+//   - leaky_relu with slope 0 (relu) is 0 for every x <= 0, minus infinity included.
+//   - power(x, 0) = 1 for every x, NaN included.
+//   - maximum, minimum, reduce max, max_pool2d: NaN wins over every number.
+//   - greater, greater_equal, equal: false (0) where either side is NaN.
+//   - leaky_relu_grad, where b is NaN: as where b <= 0.
+//   - cast to an integer: NaN gives 0, numbers beyond the range its ends; fill likewise.
+// Which NaN (sign, payload) is not said; nor is the sign of a zero, but by fill, cast between floating types
+// and the kernels that only move (strided_copy, where, gather).
+//
+// Integers: i32 add, subtract and multiply wrap modulo 2^32. Division truncates toward zero; by zero it
+// gives 0, and -2^31 / -1 wraps to -2^31. leaky_relu_grad has no i32 form. No kernel traps, whatever its
+// numbers.

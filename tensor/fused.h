@@ -16,7 +16,7 @@
 namespace om {
 
 /// What stands between two convolutions, in one pass: y = gain f(u) factor with
-///   u = scale x + strength noise + bias + residual,  f(u) = u > 0 ? u : slope u
+///   u = scale x + strength noise + bias + residual,  f(u) = u > 0 ? u : slope u, 0 if slope = 0
 class ChannelKernels {
  public:
   virtual ~ChannelKernels() = default;

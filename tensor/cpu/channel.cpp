@@ -16,7 +16,7 @@ void activate(const T* x, const C* scale, C shift, const C* bias, const T* more,
   for (std::int64_t c = 0; c < channels; ++c) {
     C u = load(x[c]) * scale[c] + shift + bias[c];
     if constexpr (residual) u += load(more[c]);
-    u *= slopes.at(u);
+    u = slopes.of(u);
     if constexpr (factor) u *= factors[c];
     store(y[c], u);
   }
@@ -127,7 +127,7 @@ class ArgumentGradient {
 #pragma omp simd
     for (std::int64_t c = 0; c < channels; ++c) {
       const C u = load(x[c]) * s[c] + shift + b[c] + h[c];
-      if (z != nullptr) z[c] = u * own.at(u);
+      if (z != nullptr) z[c] = own.of(u);
       h[c] = load(g[c]) * f[c] * own.at(u);
     }
   }

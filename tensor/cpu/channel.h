@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 #include <vector>
 
@@ -99,9 +100,14 @@ T* at(const Out& out, std::int64_t offset) {
 /// reference, the factors would be loaded and branched over for every element, and nothing would vectorise.
 template <class C>
 struct Slopes {
-  Slopes(double slope, double gain) : high(static_cast<C>(gain)), low(static_cast<C>(gain * slope)) {}
-  C high, low;
+  Slopes(double slope, double gain)
+      : high(static_cast<C>(gain)),
+        low(static_cast<C>(gain * slope)),
+        floor(slope == 0 ? std::numeric_limits<C>::lowest() : -std::numeric_limits<C>::infinity()) {}
+  C high, low, floor;
   C at(C u) const { return u > 0 ? high : low; }
+  /// The activation itself: 0 at minus infinity too where the slope is 0.
+  C of(C u) const { return (u < floor ? floor : u) * at(u); }
 };
 
 /// Adds body(p, c), for double pairs, over the pixels [first, last) to sum_a[c] and sum_b[c]: a few pixels at

@@ -24,7 +24,7 @@
 // |       | time)                              |                          | sums fall into parts     |     |
 //
 // y: conv2d, x: its input gradient, w: its weight gradient. The first line that fits counts; doubles begin
-// below Winograd. Rows of conv_bench (benchmarks/conv_bench.cpp): a 64_512, down_257_128_256, up_65_512;
+// below Winograd. Rows of onemodel_bench (kernel/conv2d*/timed_..): a 64_512, down_257_128_256, up_65_512;
 // b skip_256_128_256; c vgg_256_3_64; d rgb_256_128_3; e mix_64_512_256; f 4_512; g skip_256_64_128_s2;
 // h up_9_512; i vgg_256_3_64.
 #include "tensor/cpu/conv_rows.h"

@@ -73,6 +73,7 @@ void unary_typed(UnaryOp op, In x, Out y, double a_double, double b_double) {
     case UnaryOp::hyperbolic_tangent: return map_costly<T>(x, y, tanh_of<C>);
     case UnaryOp::sigmoid: return map_costly<T>(x, y, [](C v) { return 1 / (1 + std::exp(-v)); });
     case UnaryOp::leaky_relu:
+      if (a == 0) return map<T>(x, y, [](C v) { return v <= 0 ? C(0) : v; });  // 0 at minus infinity too
       return map<T>(x, y, [a](C v) {
         const C scaled = a * v;
         return v > 0 ? v : scaled;

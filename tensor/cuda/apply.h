@@ -24,7 +24,7 @@ __device__ __forceinline__ C apply(UnaryOp op, C x, C a, C b) {
     case UnaryOp::power: return pow(x, a);
     case UnaryOp::hyperbolic_tangent: return tanh(x);
     case UnaryOp::sigmoid: return C{1} / (C{1} + exp(-x));
-    case UnaryOp::leaky_relu: return x > C{0} ? x : a * x;
+    case UnaryOp::leaky_relu: return x > C{0} || x != x ? x : a == C{0} ? C{0} : a * x;
     case UnaryOp::clamp: {
       const C raised = x < a ? a : x;
       return raised > b ? b : raised;

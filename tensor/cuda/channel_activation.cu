@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kChannelThreads)
         C u[V];
         coefficients.argument(in, image, pixel, at, x[k], u);
 #pragma unroll
-        for (int c = 0; c < V; ++c) u[c] *= (u[c] > C{0} ? in.high : in.low) * coefficients.factor[c];
+        for (int c = 0; c < V; ++c) u[c] = in.activated(u[c]) * coefficients.factor[c];
         store<V>(y + at, u);
       }
     }

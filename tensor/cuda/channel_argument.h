@@ -20,6 +20,9 @@ struct ArgumentPointers {
   const C* strength = nullptr;
   C high = 1, low = 1;  // gain, and gain times slope
 
+  /// gain f(u): 0 at minus infinity too where the slope is 0.
+  __device__ C activated(C u) const { return u > C{0} ? u * high : low == C{0} && u == u ? C{0} : u * low; }
+
   ArgumentPointers() = default;
   explicit ArgumentPointers(const ChannelKernels::Activation& in)
       : x(in.x.as<T>()),

@@ -25,9 +25,8 @@ __device__ void argument_gradient(const GradientPointers<T>& p, const Coefficien
     coefficients.argument(p.in, image, pixel, at, x, u);
 #pragma unroll
     for (int k = 0; k < V; ++k) {
-      const C slope = u[k] > C{0} ? p.in.high : p.in.low;
-      z[k] = g[k] * (u[k] * slope);
-      g[k] *= slope * coefficients.factor[k];
+      z[k] = g[k] * p.in.activated(u[k]);
+      g[k] *= (u[k] > C{0} ? p.in.high : p.in.low) * coefficients.factor[k];
     }
   } else if constexpr (sign == Sign::of_y) {
     C y[V];

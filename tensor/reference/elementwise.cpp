@@ -25,7 +25,7 @@ double apply(UnaryOp op, double x, double a, double b) {
     case UnaryOp::power: return std::pow(x, a);
     case UnaryOp::hyperbolic_tangent: return std::tanh(x);
     case UnaryOp::sigmoid: return 1 / (1 + std::exp(-x));
-    case UnaryOp::leaky_relu: return x > 0 ? x : a * x;
+    case UnaryOp::leaky_relu: return x > 0 || std::isnan(x) ? x : a == 0 ? 0 : a * x;
     case UnaryOp::clamp: return std::isnan(x) ? x : std::min(std::max(x, a), b);
     case UnaryOp::floor: return std::floor(x);
   }

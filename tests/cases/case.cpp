@@ -42,11 +42,12 @@ std::uint64_t hash(const std::string& text) {
   return h;
 }
 
-DType dtype_of_input(const Input& input, DType floating) {
+DType dtype_of_input(const Input& input, DType dtype) {
+  if (input.dtype) return *input.dtype;
   switch (input.kind) {
     case Input::Kind::index: return DType::i32;
     case Input::Kind::mask: return DType::u8;
-    default: return input.full && floating == DType::bf16 ? DType::f32 : floating;
+    default: return input.full && dtype == DType::bf16 ? DType::f32 : dtype;
   }
 }
 
@@ -64,6 +65,7 @@ double draw_one(const Input& input, Stream& stream) {
     case Input::Kind::normal: return stream.normal();
     case Input::Kind::uniform: return input.low + span * stream.uniform();
     case Input::Kind::grid: return input.low + std::floor(stream.uniform() * span * 16) / 16;
+    case Input::Kind::integer:
     case Input::Kind::index: return input.low + std::floor(stream.uniform() * span);
     case Input::Kind::mask: return stream.word() >> 31;
     default: return 0;
@@ -132,8 +134,19 @@ Input index(const Shape& shape, std::int64_t size) {
 Input mask(const Shape& shape) {
   return {.kind = Input::Kind::mask, .shape = shape, .differentiable = false};
 }
+Input integers(const Shape& shape, double low, double high) {
+  return {.kind = Input::Kind::integer, .shape = shape, .low = low, .high = high, .differentiable = false};
+}
 Input fixed(Input input) {
   input.differentiable = false;
+  return input;
+}
+Input of_dtype(DType dtype, Input input) {
+  input.dtype = dtype;
+  return input;
+}
+Input exact(Input input) {
+  input.exact = true;
   return input;
 }
 
@@ -148,7 +161,8 @@ const std::vector<Case>& all() {
     std::unordered_set<std::string> names;
     for (const auto& family :
          {elementwise_cases, shape_cases, reduction_cases, matmul_cases, conv_cases, filter_cases,
-          indexing_cases, fused_cases, composed_cases, layer_cases, benchmark_cases})
+          indexing_cases, fused_cases, composed_cases, layer_cases, elementwise_kernel_cases,
+          moving_kernel_cases, image_kernel_cases, product_kernel_cases, benchmark_cases})
       for (Case& c : family()) {
         if (!names.insert(c.name).second) fail("cases: ", c.name, " is there twice");
         cases.push_back(std::move(c));
@@ -163,7 +177,8 @@ std::vector<std::vector<double>> draw(const Case& c, DType dtype, std::uint64_t 
   for (const Input& input : c.inputs) {
     Stream stream(hash(c.name) + 1000003 * seed + result.size());
     result.push_back(draw_input(input, stream));
-    for (double& number : result.back()) number = rounded(number, dtype_of_input(input, dtype));
+    const DType held = input.exact ? DType::bf16 : dtype_of_input(input, dtype);
+    for (double& number : result.back()) number = rounded(number, held);
   }
   return result;
 }

@@ -3,15 +3,18 @@
 // folder.
 //
 // A case's name is OP/VARIANT ("conv2d/stride2_pad1"). Cases of a primitive op call that op alone, so that a
-// broken derivative rule fails the op's own cases; what is composed of several goes under "composed/".
+// broken derivative rule fails the op's own cases; what is composed of several goes under "composed/". Cases
+// of "kernel/" (tests/cases/kernels.h) call the backend's kernels directly.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tensor/tensor.h"
+#include "tests/harness/comparison.h"
 
 namespace om::cases {
 
@@ -24,6 +27,7 @@ struct Input {
     distinct,  ///< evenly spaced over [low, high], shuffled: no ties
     grid,      ///< multiples of 1/16 in [low, high): exact in every floating dtype
     values,    ///< as listed
+    integer,   ///< integers in [low, high)
     index,     ///< i32, integers in [low, high)
     mask,      ///< u8, 0 or 1
   };
@@ -33,7 +37,9 @@ struct Input {
   std::vector<double> values = {};
   std::vector<double> kinks = {};  ///< normal and uniform numbers within 0.05 of one are drawn again
   bool differentiable = true;
-  bool full = false;  ///< f32 where the case runs in bf16
+  bool full = false;                ///< f32 where the case runs in bf16
+  std::optional<DType> dtype = {};  ///< its own, whatever dtype the case runs in
+  bool exact = false;               ///< rounded to bf16: the same numbers in every floating dtype
 };
 
 Input normal(const Shape& shape);
@@ -45,10 +51,15 @@ Input grid(const Shape& shape);
 Input values(const Shape& shape, std::vector<double> numbers);
 Input index(const Shape& shape, std::int64_t size);
 Input mask(const Shape& shape);
+Input integers(const Shape& shape, double low, double high);
 /// The same numbers, but no gradient is asked for.
 Input fixed(Input input);
 /// The same, but in f32 beside bf16: a coefficient, a statistic, a latent.
 Input full(Input input);
+/// The same numbers in a dtype of their own.
+Input of_dtype(DType dtype, Input input);
+/// The same in every floating dtype.
+Input exact(Input input);
 
 using Inputs = std::vector<Tensor>;
 using Function = std::function<Tensor(const Inputs&)>;
@@ -62,9 +73,16 @@ struct Case {
   Function function = {};
   /// How often differentiable: 0, 1 or 2 times.
   int order = 2;
-  /// Largest error against the reference in double, relative to the largest magnitude of the result.
+  /// Those that the case runs in.
+  std::vector<DType> dtypes = {DType::f32, DType::f64, DType::bf16};
+  /// Largest error against the reference, which runs in double (or in the same dtype: see below). Integers
+  /// must be equal.
   double tolerance = 2e-6;       ///< in f32
-  double tolerance_bf16 = 0.02;  ///< in bf16; 0: not run in bf16
+  double tolerance_f64 = 1e-12;  ///< in f64
+  double tolerance_bf16 = 0.02;  ///< in bf16; 0: not run in bf16, unless `exact`
+  harness::Rule::Scale scale = harness::Rule::Scale::largest;  ///< what tolerances are relative to
+  /// The reference runs in the same dtype and every number must be equal.
+  bool exact = false;
   std::uint8_t drivers = kConformance | kGradcheck;
   /// Step of the central differences, relative to max(1, |x|); 0: the driver's.
   double step = 0;
@@ -93,6 +111,10 @@ std::vector<Case> indexing_cases();
 std::vector<Case> fused_cases();
 std::vector<Case> composed_cases();
 std::vector<Case> layer_cases();  ///< names begin with "nn/"
+std::vector<Case> elementwise_kernel_cases();
+std::vector<Case> moving_kernel_cases();
+std::vector<Case> image_kernel_cases();
+std::vector<Case> product_kernel_cases();
 std::vector<Case> benchmark_cases();
 
 /// Host numbers of each input, rounded to what `dtype` holds.

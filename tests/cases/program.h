@@ -9,6 +9,7 @@
 #include <string>
 
 #include "tensor/registry.h"
+#include "tests/harness/run.h"
 
 namespace om::cases {
 
@@ -27,15 +28,15 @@ inline void add_test(const char* suite, const std::string& name, std::function<v
                         [body = std::move(body)]() -> testing::Test* { return new FunctionTest(body); });
 }
 
-/// Takes "--backend NAME" out of the arguments; `otherwise` where it is not there.
-inline std::string take_backend(int& argc, char** argv, std::string otherwise) {
+/// Takes "--NAME VALUE" out of the arguments; `otherwise` where it is not there.
+inline std::string take_option(int& argc, char** argv, const std::string& name, std::string otherwise) {
   int kept = 1;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
-    if (argument == "--backend" && i + 1 < argc)
+    if (argument == name && i + 1 < argc)
       otherwise = argv[++i];
-    else if (argument.starts_with("--backend="))
-      otherwise = argument.substr(10);
+    else if (argument.starts_with(name + "="))
+      otherwise = argument.substr(name.size() + 1);
     else
       argv[kept++] = argv[i];
   }
@@ -46,7 +47,7 @@ inline std::string take_backend(int& argc, char** argv, std::string otherwise) {
 /// main() of a driver: GoogleTest's options and --backend, then the tests that add_tests registers.
 inline int run_program(int argc, char** argv, const std::function<void(Backend&)>& add_tests) {
   testing::InitGoogleTest(&argc, argv);
-  const std::string name = take_backend(argc, argv, "cpu");
+  const std::string name = take_option(argc, argv, "--backend", "cpu");
   if (argc > 1) {
     std::fprintf(stderr, "unknown argument '%s'; usage: %s [--backend NAME] [--gtest_...]\n", argv[1],
                  argv[0]);
@@ -60,7 +61,7 @@ inline int run_program(int argc, char** argv, const std::function<void(Backend&)
     std::fprintf(stderr, "%s\n", error.what());
     return 2;
   }
-  return RUN_ALL_TESTS();
+  return harness::run_all_tests();
 }
 
 }  // namespace om::cases

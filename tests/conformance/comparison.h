@@ -1,4 +1,4 @@
-// Comparing what a backend computed with the reference, and catching what it should not have touched.
+// Catching what a backend should not have touched, and its results as raw bytes.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,11 +16,6 @@ class Guarded {
   Guarded(const Guarded&) = delete;
   Guarded& operator=(const Guarded&) = delete;
 };
-
-/// EXPECTs |x - reference| <= tolerance * the largest finite |reference|, NaN and infinities at the same
-/// places, and none at all unless `nonfinite`: an element that was never written shows as NaN.
-void expect_close(const std::string& what, const std::vector<double>& x, const std::vector<double>& reference,
-                  double tolerance, bool nonfinite = false);
 
 /// The raw bytes of a tensor.
 std::vector<std::byte> bytes_of(const Tensor& x);

@@ -1,12 +1,10 @@
 // `onemodel generate` on the bundled generator gives the images that the PyTorch original gave.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
-
 #include "io/safetensors.h"
 #include "tests/examples/fixture.h"
 #include "tests/examples/program.h"
+#include "tests/harness/comparison.h"
 
 namespace om::test {
 namespace {
@@ -23,13 +21,7 @@ class GenerateGolden : public ProgramTest {
     EXPECT_EQ(run.exit_code, 0) << run.err;
     const std::vector<float> image = to_f32(read_safetensors(path("out.safetensors")).tensors.at("image"));
     const std::vector<float> expected = to_f32(golden_.tensors.at(reference));
-    EXPECT_EQ(image.size(), expected.size());
-    double error = 0, largest = 0;
-    for (std::size_t i = 0; i < std::min(image.size(), expected.size()); ++i) {
-      error = std::max(error, static_cast<double>(std::abs(image[i] - expected[i])));
-      largest = std::max(largest, static_cast<double>(std::abs(expected[i])));
-    }
-    return error / largest;
+    return harness::relative_error(harness::as_doubles(image), harness::as_doubles(expected));
   }
   static std::string source(const std::string& file) { return std::string(ONEMODEL_SOURCE_DIR) + "/" + file; }
 

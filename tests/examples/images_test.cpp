@@ -8,6 +8,7 @@
 #include "tensor/registry.h"
 #include "tests/examples/fixture.h"
 #include "tests/examples/program.h"
+#include "tests/harness/comparison.h"
 #include "train/evaluate.h"
 
 namespace om::test {
@@ -38,12 +39,10 @@ class ImagesTest : public ProgramTest {
     succeed(words);
     return read_safetensors(path(name) + ".safetensors");
   }
-  static float difference(const std::vector<float>& a, const std::vector<float>& b) {
-    EXPECT_EQ(a.size(), b.size());
-    float largest = 0;
-    for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
-      largest = std::max(largest, std::abs(a[i] - b[i]));
-    return largest;
+  /// Empty where no number of a is off from b's by more than `tolerance`.
+  static std::string difference(const std::vector<float>& a, const std::vector<float>& b, double tolerance) {
+    return harness::difference(harness::as_doubles(a), harness::as_doubles(b),
+                               {.tolerance = tolerance, .scale = harness::Rule::Scale::absolute});
   }
 };
 
@@ -61,9 +60,9 @@ TEST_F(ImagesTest, GenerateFromSeed) {
   const auto generator = load_generator(path("generator.safetensors"), backend("cpu"));
   RandomSource random(5, backend("cpu"));
   const Tensor w = generator->map(random.normal({4, kWidth}));
-  EXPECT_LE(difference(floats(four, "w"), to_f32(to_file(w))), 1e-6);
+  EXPECT_EQ(difference(floats(four, "w"), to_f32(to_file(w)), 1e-6), "");
   const Tensor image = generator->synthesize(repeat_latent(w, kLatents), generator->stored_noise());
-  EXPECT_LE(difference(floats(four, "image"), to_f32(to_file(image, layouts::image))), 1e-5);
+  EXPECT_EQ(difference(floats(four, "image"), to_f32(to_file(image, layouts::image)), 1e-5), "");
   const Image first = read_image(path("four/000000.png"));
   const Image expected = to_image(to_float_images(image).front());
   ASSERT_EQ(first.pixels.size(), expected.pixels.size());
@@ -120,7 +119,7 @@ TEST_F(ImagesTest, GenerateFromLatents) {
   for (std::size_t i = 0; i < sides.size(); ++i)
     maps.push_back(from_file(in.at(text("noise.", i)), layouts::image, backend("cpu")));
   const Tensor image = generator->synthesize(from_file(in.at("wplus"), {}, backend("cpu")), maps);
-  EXPECT_LE(difference(floats(given, "image"), to_f32(to_file(image, layouts::image))), 1e-5);
+  EXPECT_EQ(difference(floats(given, "image"), to_f32(to_file(image, layouts::image)), 1e-5), "");
   // and without a single stored map every one that is given serves
   generate("given-bare", {"--latents", path("noise.safetensors")}, "bare.safetensors");
 }
@@ -151,7 +150,7 @@ TEST_F(ImagesTest, GenerateTruncation) {
       return floats(generate("t", words, generator), "w");
     };
     const auto full = w({}), none = w({"--truncation", "0"}), half = w({"--truncation", "0.5"});
-    EXPECT_LE(difference(w({"--truncation", "1"}), full), 1e-6);
+    EXPECT_EQ(difference(w({"--truncation", "1"}), full, 1e-6), "");
     for (std::size_t i = 0; i < full.size(); ++i) {
       EXPECT_NEAR(half[i], (full[i] + none[i]) / 2, 1e-6);
       EXPECT_EQ(none[i], none[i % kWidth]);

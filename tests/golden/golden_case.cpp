@@ -1,11 +1,11 @@
 #include "tests/golden/golden_case.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <iostream>
 
 #include "autograd/ops.h"
+#include "tests/harness/comparison.h"
 
 namespace om::golden {
 
@@ -52,11 +52,14 @@ std::vector<std::string> Case::names() const {
   return names;
 }
 
-std::vector<std::filesystem::path> case_files() {
+std::string case_folder() {
   const char* folder = std::getenv("ONEMODEL_GOLDEN");
+  return folder != nullptr ? folder : ONEMODEL_GOLDEN_DEFAULT;
+}
+
+std::vector<std::filesystem::path> case_files() {
   std::vector<std::filesystem::path> files;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(folder != nullptr ? folder : ONEMODEL_GOLDEN_DEFAULT))
+  for (const auto& entry : std::filesystem::directory_iterator(case_folder()))
     if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;
@@ -68,15 +71,9 @@ std::vector<float> in_file_order(const Tensor& tensor) {
 
 void expect_close(const std::string& what, const std::vector<float>& actual,
                   const std::vector<float>& reference, double tolerance) {
-  ASSERT_EQ(actual.size(), reference.size()) << what;
-  double largest = 0, error = 0;
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    const double difference = std::abs(static_cast<double>(actual[i]) - static_cast<double>(reference[i]));
-    error = std::isnan(difference) ? INFINITY : std::max(error, difference);
-    largest = std::max(largest, std::abs(static_cast<double>(reference[i])));
-  }
-  std::cout << "  " << what << ": " << error / std::max(largest, 1e-30) << " of the largest\n";
-  EXPECT_LE(error, tolerance * largest) << what;
+  const std::vector<double> a = harness::as_doubles(actual), b = harness::as_doubles(reference);
+  std::cout << "  " << what << ": " << harness::relative_error(a, b) << " of the largest\n";
+  EXPECT_EQ(harness::difference(a, b, {.tolerance = tolerance}), "") << what;
 }
 
 void expect_close(const Case& c, const std::string& name, const Tensor& actual, double tolerance) {

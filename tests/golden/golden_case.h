@@ -43,13 +43,15 @@ class Case {
   SafeTensors content_;
 };
 
-/// Every case in ONEMODEL_GOLDEN (default: the project's tests/golden), sorted by name.
+/// ONEMODEL_GOLDEN, else the project's tests/golden.
+std::string case_folder();
+/// Every case there, sorted by name.
 std::vector<std::filesystem::path> case_files();
 
 /// Values of a tensor in the file's order.
 std::vector<float> in_file_order(const Tensor& tensor);
 
-/// max |a - b| <= tolerance * max |b|, with the figures in the message and on stdout.
+/// max |a - b| <= tolerance * max |b| and every number finite, with the figures in the message and on stdout.
 void expect_close(const std::string& what, const std::vector<float>& actual,
                   const std::vector<float>& reference, double tolerance);
 /// The same for a tensor of the case.

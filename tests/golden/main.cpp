@@ -1,4 +1,5 @@
-// golden_tests: one test per case file. Cases of a kind that is not built yet are visible skips.
+// golden_tests: one test per case file; a folder without any fails. Cases of a kind that is not built yet are
+// visible skips.
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -6,6 +7,7 @@
 #include "autograd/precision.h"
 #include "tensor/registry.h"
 #include "tests/golden/golden_case.h"
+#include "tests/harness/run.h"
 
 namespace om::golden {
 namespace {
@@ -48,7 +50,12 @@ int main(int argc, char** argv) {
   std::string backend = "cpu";
   for (int i = 1; i + 1 < argc; ++i)
     if (std::string(argv[i]) == "--backend") backend = argv[i + 1];
-  for (const auto& file : om::golden::case_files()) {
+  const std::vector<std::filesystem::path> files = om::golden::case_files();
+  if (files.empty()) {
+    std::fprintf(stderr, "golden_tests: no case (*.safetensors) in %s\n", om::golden::case_folder().c_str());
+    return 1;
+  }
+  for (const auto& file : files) {
     std::string name = file.stem().string();
     std::replace_if(
         name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; },
@@ -56,5 +63,5 @@ int main(int argc, char** argv) {
     testing::RegisterTest("Golden", name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
                           [=] { return new om::golden::GoldenTest(file, backend); });
   }
-  return RUN_ALL_TESTS();
+  return om::harness::run_all_tests();
 }

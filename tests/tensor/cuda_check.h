@@ -13,6 +13,7 @@
 
 #include "tensor/registry.h"
 #include "tensor/tensor.h"
+#include "tests/harness/comparison.h"
 
 namespace om::cuda_check {
 
@@ -20,6 +21,15 @@ inline constexpr DType kFloating[] = {DType::f32, DType::f64, DType::bf16};
 inline constexpr DType kAll[] = {DType::f32, DType::f64, DType::bf16, DType::i32, DType::u8};
 
 using Values = std::vector<double>;
+using harness::relative_error;
+
+/// Of a floating dtype, relative to the largest element.
+struct Tolerances {
+  double f32 = 1e-6, f64 = 1e-14, bf16 = 4e-3;
+  double of(DType dtype) const {
+    return dtype == DType::f32 ? f32 : dtype == DType::f64 ? f64 : dtype == DType::bf16 ? bf16 : 0;
+  }
+};
 
 inline Values normals(const Shape& shape, unsigned seed) {
   std::mt19937 engine(seed);
@@ -67,21 +77,6 @@ inline std::vector<unsigned char> bits(const Tensor& tensor) {
   });
 }
 
-/// Largest |got - expected| over the largest finite |expected|; NaN and infinity must agree in place.
-inline double relative_error(const Values& got, const Values& expected) {
-  double largest = 0, error = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    if (std::isfinite(expected[i])) {
-      largest = std::max(largest, std::abs(expected[i]));
-      const double difference = std::abs(got[i] - expected[i]);
-      error = difference <= error ? error : difference;
-    } else if (std::isnan(expected[i]) ? !std::isnan(got[i]) : got[i] != expected[i]) {
-      return std::numeric_limits<double>::quiet_NaN();
-    }
-  }
-  return largest > 0 ? error / largest : error;
-}
-
 struct Operand {
   Shape shape;
   Values values;
@@ -89,13 +84,6 @@ struct Operand {
 };
 
 using Kernel = std::function<void(Backend&, const std::vector<In>&, Out)>;
-
-struct Tolerances {
-  double f32 = 1e-6, f64 = 1e-14, bf16 = 4e-3;
-  double of(DType dtype) const {
-    return dtype == DType::f32 ? f32 : dtype == DType::f64 ? f64 : dtype == DType::bf16 ? bf16 : 0;
-  }
-};
 
 class CudaTest : public testing::Test {
  protected:
@@ -127,22 +115,18 @@ class CudaTest : public testing::Test {
     return result;
   }
 
-  /// The kernel in `dtype`, its result in `y_dtype`, against double on the reference backend.
+  /// The kernel in `dtype`, its result in `y_dtype`, against double on the reference backend, to `tolerance`
+  /// of the largest element.
   void check(const std::string& what, const std::vector<Operand>& operands, const Shape& y, DType dtype,
              DType y_dtype, const Kernel& kernel, double tolerance) {
     const DType exact = is_floating(y_dtype) ? DType::f64 : y_dtype;
     const DType exact_input = is_floating(dtype) ? DType::f64 : dtype;
     const Values expected = download(run(backend("reference"), operands, y, exact_input, exact, kernel));
     const Tensor first = run(*cuda_, operands, y, dtype, y_dtype, kernel);
-    const double error = relative_error(download(first), expected);
-    EXPECT_LE(error, tolerance) << what << " in " << name_of(dtype) << " to " << name_of(y_dtype);
-    EXPECT_FALSE(std::isnan(error)) << what << " in " << name_of(dtype);
+    EXPECT_EQ(harness::difference(download(first), expected, {.tolerance = tolerance, .nonfinite = true}), "")
+        << what << " in " << name_of(dtype) << " to " << name_of(y_dtype);
     EXPECT_EQ(bits(first), bits(run(*cuda_, operands, y, dtype, y_dtype, kernel)))
         << what << " in " << name_of(dtype) << ": other bits the second time";
-  }
-  void check_floating(const std::string& what, const std::vector<Operand>& operands, const Shape& y,
-                      const Kernel& kernel, Tolerances tolerances = {}) {
-    for (const DType dtype : kFloating) check(what, operands, y, dtype, dtype, kernel, tolerances.of(dtype));
   }
 
   Backend* cuda_ = nullptr;
