@@ -42,7 +42,8 @@ TEST(Font, EveryCharacterIsDrawnAndNoTwoAreAlike) {
     std::fill(canvas.pixels.begin(), canvas.pixels.end(), std::uint8_t{255});
     draw_text(canvas, 0, 0, std::string(1, static_cast<char>(c)), 1);
     EXPECT_EQ(count(canvas, 0, 0) == 0, c == ' ') << c;
-    EXPECT_TRUE(seen.emplace(canvas.pixels.begin(), canvas.pixels.end()).second) << "character " << c << " looks like another";
+    EXPECT_TRUE(seen.emplace(canvas.pixels.begin(), canvas.pixels.end()).second)
+        << "character " << c << " looks like another";
     for (int y = 0; y < kGlyphHeight; ++y)
       EXPECT_EQ(canvas.at(y, kGlyphWidth - 1, 0), 255) << "no gap after " << c;
   }
@@ -51,9 +52,15 @@ TEST(Font, EveryCharacterIsDrawnAndNoTwoAreAlike) {
 TEST(Font, BytesBeyondAsciiAreBoxes) { EXPECT_EQ(ink("\xc3"), 5 * kGlyphHeight); }
 
 TEST(Font, TextOutsideOfTheImageIsCut) {
-  Image canvas(4, 4);
+  Image canvas(4, 4), large(40, 40);
+  for (Image* image : {&canvas, &large})
+    std::fill(image->pixels.begin(), image->pixels.end(), std::uint8_t{255});
   draw_text(canvas, -3, -2, "W", 1);
   draw_text(canvas, 2, 2, "W", 3);
+  draw_text(large, 10 - 3, 10 - 2, "W", 1);
+  draw_text(large, 10 + 2, 10 + 2, "W", 3);
+  for (int y = 0; y < 4; ++y)
+    for (int x = 0; x < 4; ++x) EXPECT_EQ(canvas.at(y, x, 0), large.at(10 + y, 10 + x, 0)) << y << ", " << x;
 }
 
 TEST(Sheet, PicturesStandWholeInRowsAndColumns) {
