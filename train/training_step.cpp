@@ -32,15 +32,14 @@ void prepare_training(const Autoencoder& model, const Adam& adam) {
 }
 
 StepResult training_step(const Autoencoder& model, const Lpips* lpips, Adam& adam, const Tensor& images,
-                         const std::vector<Tensor>& noise, const Tensor& targets) {
-  const Tensor& target = targets.defined() ? targets : images;
+                         const std::vector<Tensor>& noise) {
   StepResult result;
   {
     const Tensor output = noise.empty() ? model(images) : model(images, noise);
-    const Tensor mse = sum_of_mse(output, target);
+    const Tensor mse = sum_of_mse(output, images);
     Tensor loss = mse;
     if (lpips != nullptr) {
-      const Tensor perceptual = sum((*lpips)(output, target));
+      const Tensor perceptual = sum((*lpips)(output, images));
       result.lpips = perceptual.detach();
       loss = mse + perceptual;
     }

@@ -53,10 +53,10 @@ __global__ void __launch_bounds__(kChannelThreads)
 
 /// mean, variance and r of a channel, and the scale that r and the weight make.
 template <class T>
-__global__ void statistics_kernel(const T* x, const double* parts, int chunks, std::int64_t channels,
-                                  double count, double eps, const arithmetic_t<T>* weight,
-                                  arithmetic_t<T>* mean, arithmetic_t<T>* variance, arithmetic_t<T>* r,
-                                  arithmetic_t<T>* scale) {
+__global__ void __launch_bounds__(kJoinThreads)
+    statistics_kernel(const T* x, const double* parts, int chunks, std::int64_t channels, double count,
+                      double eps, const arithmetic_t<T>* weight, arithmetic_t<T>* mean,
+                      arithmetic_t<T>* variance, arithmetic_t<T>* r, arithmetic_t<T>* scale) {
   using C = arithmetic_t<T>;
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.x) * kJoinChannels + threadIdx.x;
   const double sum = join_chunks(parts, 0, chunks, 0, 2, channels, channel);
@@ -76,9 +76,9 @@ __global__ void statistics_kernel(const T* x, const double* parts, int chunks, s
 /// The weights' gradients from the sums of h and h (x - mean), and the coefficients of x's:
 /// w r (h - s1 / M - x^ s2 / M) = a h + b (x - mean) + c.
 template <class C>
-__global__ void coefficients_kernel(const double* parts, int chunks, std::int64_t channels, double count,
-                                    const C* weight, const C* r, C* weight_gradient, C* bias_gradient, C* a,
-                                    C* b, C* c) {
+__global__ void __launch_bounds__(kJoinThreads)
+    coefficients_kernel(const double* parts, int chunks, std::int64_t channels, double count, const C* weight,
+                        const C* r, C* weight_gradient, C* bias_gradient, C* a, C* b, C* c) {
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.x) * kJoinChannels + threadIdx.x;
   const double s1 = join_chunks(parts, 0, chunks, 0, 2, channels, channel);
   const double centred = join_chunks(parts, 0, chunks, 1, 2, channels, channel);

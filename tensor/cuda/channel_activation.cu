@@ -23,23 +23,22 @@ __global__ void __launch_bounds__(kChannelThreads)
     const Coefficients<T, V> coefficients(in, image, channel);
     const std::int64_t first = chunk * layout.rows * layout.steps + row;
     for (int step = 0; step < layout.steps; step += kUnrolled) {
-      C x[kUnrolled][V];
+      ArgumentOperands<T, V> operands[kUnrolled];
 #pragma unroll
       for (int k = 0; k < kUnrolled; ++k) {
         const std::int64_t pixel = first + static_cast<std::int64_t>(step + k) * layout.rows;
         if (pixel < layout.pixels)
-          load<V>(in.x + (image * layout.pixels + pixel) * layout.channels + channel, x[k]);
+          operands[k].load(in, image, pixel, (image * layout.pixels + pixel) * layout.channels + channel);
       }
 #pragma unroll
       for (int k = 0; k < kUnrolled; ++k) {
         const std::int64_t pixel = first + static_cast<std::int64_t>(step + k) * layout.rows;
         if (pixel >= layout.pixels) break;
-        const std::int64_t at = (image * layout.pixels + pixel) * layout.channels + channel;
         C u[V];
-        coefficients.argument(in, image, pixel, at, x[k], u);
+        coefficients.argument(in, operands[k], u);
 #pragma unroll
         for (int c = 0; c < V; ++c) u[c] = in.activated(u[c]) * coefficients.factor[c];
-        store<V>(y + at, u);
+        store<V>(y + (image * layout.pixels + pixel) * layout.channels + channel, u);
       }
     }
   }

@@ -43,6 +43,21 @@ void launch_channel_activation(const ArgumentPointers<T>& in, T* y, const Shape&
 
 #ifdef __CUDACC__
 
+/// What memory holds of u at one pixel. Loaded for several pixels before the first of them is used: between a
+/// load and its use nothing is stored, which the compiler could not move the load across.
+template <class T, int V>
+struct ArgumentOperands {
+  Packed<T, V> x, residual;
+  arithmetic_t<T> noise;
+
+  __device__ __forceinline__ void load(const ArgumentPointers<T>& from, std::int64_t image,
+                                       std::int64_t pixel, std::int64_t at) {
+    x = load_packed<V>(from.x + at);
+    if (from.residual != nullptr) residual = load_packed<V>(from.residual + at);
+    if (from.noise.data != nullptr) noise = from.noise.data[image * from.noise.step + pixel];
+  }
+};
+
 /// The coefficients of one thread's channels in one image.
 template <class T, int V>
 struct Coefficients {
@@ -57,16 +72,15 @@ struct Coefficients {
     strength = from.noise.data != nullptr ? *from.strength : C{0};
   }
 
-  /// u of a pixel from x there; at: the first element's offset.
-  __device__ void argument(const ArgumentPointers<T>& from, std::int64_t image, std::int64_t pixel,
-                           std::int64_t at, const C (&x)[V], C (&u)[V]) const {
-    const C shift =
-        from.noise.data != nullptr ? strength * from.noise.data[image * from.noise.step + pixel] : C{0};
+  __device__ __forceinline__ void argument(const ArgumentPointers<T>& from,
+                                           const ArgumentOperands<T, V>& operands, C (&u)[V]) const {
+    const C shift = from.noise.data != nullptr ? strength * operands.noise : C{0};
+    unpack(operands.x, u);
 #pragma unroll
-    for (int k = 0; k < V; ++k) u[k] = (x[k] - centre[k]) * scale[k] + shift + bias[k];
+    for (int k = 0; k < V; ++k) u[k] = (u[k] - centre[k]) * scale[k] + shift + bias[k];
     if (from.residual == nullptr) return;
     C residual[V];
-    load<V>(from.residual + at, residual);
+    unpack(operands.residual, residual);
 #pragma unroll
     for (int k = 0; k < V; ++k) u[k] += residual[k];
   }

@@ -13,31 +13,39 @@ __host__ __device__ bool sums_rows(const ChannelLayout& layout) {
   return groups == layout.groups && (groups % 32 == 0 || (groups < 32 && (groups & (groups - 1)) == 0));
 }
 
-/// h of V channels of one pixel, and f(u) gain where the sign comes from u.
+/// What memory holds of one pixel.
 template <class T, int V, Sign sign>
-__device__ void argument_gradient(const GradientPointers<T>& p, const Coefficients<T, V>& coefficients,
-                                  std::int64_t image, std::int64_t pixel, std::int64_t at,
-                                  const arithmetic_t<T> (&x)[V], arithmetic_t<T> (&g)[V],
-                                  arithmetic_t<T> (&z)[V]) {
+struct GradientOperands {
   using C = arithmetic_t<T>;
-  if constexpr (sign == Sign::of_argument) {
-    C u[V];
-    coefficients.argument(p.in, image, pixel, at, x, u);
+  Packed<T, V> g, y;
+  ArgumentOperands<T, V> u;
+
+  __device__ __forceinline__ void load(const GradientPointers<T>& p, std::int64_t image, std::int64_t pixel,
+                                       std::int64_t at, bool reads_x) {
+    g = load_packed<V>(p.g + at);
+    if constexpr (sign == Sign::of_y) y = load_packed<V>(p.y + at);
+    if constexpr (sign == Sign::of_argument)
+      u.load(p.in, image, pixel, at);
+    else if (reads_x)
+      u.x = load_packed<V>(p.in.x + at);
+  }
+
+  /// h, and g gain f(u) where the sign comes from u.
+  __device__ __forceinline__ void gradient(const GradientPointers<T>& p,
+                                           const Coefficients<T, V>& coefficients, C (&h)[V],
+                                           C (&z)[V]) const {
+    unpack(g, h);
+    C signs[V];
+    if constexpr (sign == Sign::of_argument) coefficients.argument(p.in, u, signs);
+    if constexpr (sign == Sign::of_y) unpack(y, signs);
 #pragma unroll
     for (int k = 0; k < V; ++k) {
-      z[k] = g[k] * p.in.activated(u[k]);
-      g[k] *= (u[k] > C{0} ? p.in.high : p.in.low) * coefficients.factor[k];
+      const C slope = sign == Sign::unwanted || signs[k] > C{0} ? p.in.high : p.in.low;
+      if constexpr (sign == Sign::of_argument) z[k] = h[k] * p.in.activated(signs[k]);
+      h[k] *= sign == Sign::of_argument ? slope * coefficients.factor[k] : slope;
     }
-  } else if constexpr (sign == Sign::of_y) {
-    C y[V];
-    load<V>(p.y + at, y);
-#pragma unroll
-    for (int k = 0; k < V; ++k) g[k] *= y[k] > C{0} ? p.in.high : p.in.low;
-  } else {
-#pragma unroll
-    for (int k = 0; k < V; ++k) g[k] *= p.in.high;
   }
-}
+};
 
 template <class T, int V, Sign sign, bool sums>
 __global__ void __launch_bounds__(kChannelThreads)
@@ -60,14 +68,13 @@ __global__ void __launch_bounds__(kChannelThreads)
     C sum_h[V] = {}, sum_hx[V] = {}, sum_z[V] = {};
     const std::int64_t first = chunk * layout.rows * layout.steps + row;
     for (int step = 0; step < layout.steps; step += kUnrolled) {
-      C h[kUnrolled][V] = {}, x[kUnrolled][V] = {};
+      GradientOperands<T, V, sign> operands[kUnrolled];
 #pragma unroll
       for (int k = 0; k < kUnrolled; ++k) {
         const std::int64_t pixel = first + static_cast<std::int64_t>(step + k) * layout.rows;
-        if (!owner || pixel >= layout.pixels) continue;
-        const std::int64_t at = (image * layout.pixels + pixel) * layout.channels + channel;
-        load<V>(p.g + at, h[k]);
-        if (reads_x) load<V>(p.in.x + at, x[k]);
+        if (owner && pixel < layout.pixels)
+          operands[k].load(p, image, pixel, (image * layout.pixels + pixel) * layout.channels + channel,
+                           reads_x);
       }
 #pragma unroll
       for (int k = 0; k < kUnrolled; ++k) {
@@ -76,22 +83,23 @@ __global__ void __launch_bounds__(kChannelThreads)
         C row_sum = 0;
         if (live) {
           const std::int64_t at = (image * layout.pixels + pixel) * layout.channels + channel;
-          C z[V] = {};
-          argument_gradient<T, V, sign>(p, coefficients, image, pixel, at, x[k], h[k], z);
-          if (p.h != nullptr) store<V>(p.h + at, h[k]);
+          C h[V], z[V] = {}, x[V] = {};
+          operands[k].gradient(p, coefficients, h, z);
+          if (reads_x) unpack(operands[k].u.x, x);
+          if (p.h != nullptr) store<V>(p.h + at, h);
           if (p.x_gradient != nullptr) {
             C value[V];
 #pragma unroll
             for (int i = 0; i < V; ++i)
-              value[i] = a[i] * h[k][i] + (b[i] * (x[k][i] - coefficients.centre[i]) + c[i]);
+              value[i] = a[i] * h[i] + (b[i] * (x[i] - coefficients.centre[i]) + c[i]);
             store<V>(p.x_gradient + at, value);
           }
 #pragma unroll
           for (int i = 0; i < V; ++i) {
-            row_sum += h[k][i];
+            row_sum += h[i];
             if constexpr (sums) {
-              sum_h[i] += h[k][i];
-              sum_hx[i] += h[k][i] * (x[k][i] - coefficients.centre[i]);
+              sum_h[i] += h[i];
+              sum_hx[i] += h[i] * (x[i] - coefficients.centre[i]);
               sum_z[i] += z[i];
             }
           }
@@ -139,11 +147,10 @@ __global__ void __launch_bounds__(kChannelThreads) map_kernel(GradientPointers<T
     C sum = 0;
     for (std::int64_t channel = lane; channel < layout.channels; channel += 32) {
       const Coefficients<T, 1> coefficients(p.in, image, channel);
-      const std::int64_t at = place * layout.channels + channel;
-      C h[1], x[1] = {}, z[1];
-      load<1>(p.g + at, h);
-      if (sign == Sign::of_argument) load<1>(p.in.x + at, x);
-      argument_gradient<T, 1, sign>(p, coefficients, image, pixel, at, x, h, z);
+      GradientOperands<T, 1, sign> operands;
+      operands.load(p, image, pixel, place * layout.channels + channel, false);
+      C h[1], z[1];
+      operands.gradient(p, coefficients, h, z);
       sum += h[0];
     }
     sum = warp_sum(sum);
@@ -182,8 +189,9 @@ void launch(const GradientPointers<T>& p, const ChannelLayout& layout, Sign sign
 
 /// sums [N, 1, 1, C] from the chunks' parts.
 template <class C>
-__global__ void join_kernel(const double* parts, C* sum_h, C* sum_hx, C* sum_gz, int count, int chunks,
-                            std::int64_t channels) {
+__global__ void __launch_bounds__(kJoinThreads)
+    join_kernel(const double* parts, C* sum_h, C* sum_hx, C* sum_gz, int count, int chunks,
+                std::int64_t channels) {
   const std::int64_t image = blockIdx.y,
                      channel = static_cast<std::int64_t>(blockIdx.x) * kJoinChannels + threadIdx.x;
   C* const sums[3] = {sum_h, sum_hx, sum_gz};

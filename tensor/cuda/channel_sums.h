@@ -28,14 +28,16 @@ __device__ void write_part(const C (&sums)[V], C* shared, const ChannelLayout& l
   }
 }
 
-constexpr int kJoinChannels = 32, kJoinLanes = 8;
+constexpr int kJoinChannels = 32, kJoinLanes = 16, kJoinThreads = kJoinChannels * kJoinLanes;
 
-/// The sum of a channel's chunks; right where threadIdx.y is 0. A block is kJoinChannels x kJoinLanes.
+/// The sum of a channel's chunks; right where threadIdx.y is 0. A block is kJoinChannels x kJoinLanes, and
+/// its kernel says so in its launch bounds.
 __device__ inline double join_chunks(const double* parts, std::int64_t image, int chunks, int which,
                                      int count, std::int64_t channels, std::int64_t channel) {
   __shared__ double lanes[kJoinLanes][kJoinChannels];
   double sum = 0;
   if (channel < channels)
+#pragma unroll 4
     for (int chunk = static_cast<int>(threadIdx.y); chunk < chunks; chunk += kJoinLanes)
       sum += parts[((image * chunks + chunk) * count + which) * channels + channel];
   __syncthreads();

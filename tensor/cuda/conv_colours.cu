@@ -141,7 +141,8 @@ __global__ void __launch_bounds__(kChannelThreads)
 }
 
 template <class R>
-__global__ void join_kernel(const double* parts, R* w, int blocks, int taps, std::int64_t channels) {
+__global__ void __launch_bounds__(kJoinThreads)
+    join_kernel(const double* parts, R* w, int blocks, int taps, std::int64_t channels) {
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.x) * kJoinChannels + threadIdx.x;
   const auto tap = static_cast<int>(blockIdx.y);
   const double sum = join_chunks(parts, 0, blocks, tap, taps, channels, channel);

@@ -1,7 +1,9 @@
-// matmul by cuBLAS: one strided, batched product. cuBLAS is column-major, so it computes the transposed
-// product: a row-major [M, K] array is its column-major [K, M] one.
+// matmul: narrow products by kernels of our own (conv_narrow.h), the others by cuBLAS, as one strided,
+// batched product. cuBLAS is column-major, so it computes the transposed product: a row-major [M, K] array is
+// its column-major [K, M] one.
 #include "tensor/cuda/blas.h"
 #include "tensor/cuda/check.h"
+#include "tensor/cuda/conv_narrow.h"
 #include "tensor/cuda/cuda_backend.h"
 #include "tensor/cuda/library.h"
 
@@ -57,6 +59,7 @@ void CudaBackend::matmul(In a, In b, Out y, const MatmulParams& params) {
   const std::int64_t k = a.shape[params.transpose_a ? 1 : 2];
   if (y.shape.elements() == 0) return;
   if (k == 0) return fill(y, 0);
+  if (narrow_matmul(*this, a, b, y, params)) return;
   if (blas_ == nullptr) blas_ = std::make_unique<Blas>(stream_);
   const double one = 1, zero = 0;
   const float one_f = 1, zero_f = 0;

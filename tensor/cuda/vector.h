@@ -23,12 +23,21 @@ constexpr int kVector = 16 / static_cast<int>(sizeof(T));
 
 #ifdef __CUDACC__
 
+template <int N, class T>
+__device__ __forceinline__ Packed<T, N> load_packed(const T* from) {
+  return *reinterpret_cast<const Packed<T, N>*>(from);
+}
+
+template <class T, int N>
+__device__ __forceinline__ void unpack(const Packed<T, N>& packed, arithmetic_t<T> (&values)[N]) {
+#pragma unroll
+  for (int k = 0; k < N; ++k) values[k] = static_cast<arithmetic_t<T>>(packed.element[k]);
+}
+
 /// The N elements from `from` on, which is aligned for them, in the type that they are computed in.
 template <int N, class T>
 __device__ __forceinline__ void load(const T* from, arithmetic_t<T> (&values)[N]) {
-  const Packed<T, N> packed = *reinterpret_cast<const Packed<T, N>*>(from);
-#pragma unroll
-  for (int k = 0; k < N; ++k) values[k] = static_cast<arithmetic_t<T>>(packed.element[k]);
+  unpack(load_packed<N>(from), values);
 }
 
 /// The elements rounded to T, bf16 two at a time by the instruction for it.

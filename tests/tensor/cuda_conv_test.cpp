@@ -30,6 +30,8 @@ TEST_F(CudaConv, RoughConvolutions) {
       {{1, 33, 31, 3}, {13, 7, 7, 3}, {2, 2, 3, 3}},   {{2, 9, 11, 7}, {5, 1, 1, 7}, {1, 1, 0, 0}},
       {{2, 9, 11, 64}, {3, 1, 1, 64}, {1, 1, 0, 0}},   {{1, 4, 4, 512}, {512, 3, 3, 512}, {1, 1, 1, 1}},
       {{2, 12, 20, 8}, {24, 3, 5, 8}, {3, 2, 0, 2}},   {{1, 12, 13, 1}, {1, 4, 4, 1}, {1, 1, 3, 3}},
+      {{2, 37, 70, 3}, {64, 3, 3, 3}, {1, 1, 1, 1}},   {{1, 9, 40, 3}, {128, 3, 3, 3}, {1, 1, 1, 1}},
+      {{2, 9, 11, 3}, {132, 1, 1, 3}, {1, 1, 0, 0}},   {{1, 70, 65, 128}, {1, 1, 1, 128}, {1, 1, 0, 0}},
       {{4, 8, 8, 96}, {1, 8, 8, 96}, {1, 1, 0, 0}},    {{2, 5, 5, 16}, {8, 3, 3, 16}, {1, 1, 4, 4}},
       {{1, 40, 40, 64}, {64, 3, 3, 64}, {1, 1, 1, 1}}, {{3, 11, 11, 64}, {192, 11, 11, 64}, {4, 4, 2, 2}},
       {{0, 8, 8, 16}, {8, 3, 3, 16}, {1, 1, 1, 1}},    {{2, 8, 8, 0}, {8, 3, 3, 0}, {1, 1, 1, 1}},
@@ -58,6 +60,30 @@ TEST_F(CudaConv, RoughConvolutions) {
     rough("conv2d", {x, w}, y, &Backend::conv2d);
     rough("conv2d_input_grad", {g, w}, c.x, &Backend::conv2d_input_grad);
     rough("conv2d_weight_grad", {x, g}, c.w, &Backend::conv2d_weight_grad);
+  }
+}
+
+TEST_F(CudaConv, NarrowProducts) {
+  // What tensor/cuda/conv_narrow.h takes from cuBLAS: a few columns, a few summands, a few rows.
+  struct Case {
+    Shape a, b, y;
+    MatmulParams params;
+  };
+  const std::vector<Case> cases = {{{3, 100, 128}, {3, 3, 128}, {3, 100, 3}, {false, true}},
+                                   {{2, 1000, 40}, {1, 4, 40}, {2, 1000, 4}, {false, true}},
+                                   {{3, 100, 3}, {3, 3, 128}, {3, 100, 128}, {false, false}},
+                                   {{1, 70, 1}, {1, 1, 512}, {1, 70, 512}, {false, false}},
+                                   {{3, 5000, 3}, {3, 5000, 64}, {3, 3, 64}, {true, false}},
+                                   {{1, 64, 2}, {5, 64, 16}, {5, 2, 16}, {true, false}}};
+  for (const Case& c : cases) {
+    const std::vector<Operand> operands = {{c.a, normals(c.a, 40)}, {c.b, normals(c.b, 41)}};
+    const Kernel product = [&](Backend& b, const std::vector<In>& in, Out y) {
+      b.matmul(in[0], in[1], y, c.params);
+    };
+    const std::string what = text("matmul ", c.a, ' ', c.b);
+    check(what, operands, c.y, DType::f32, DType::f32, product, 2e-6);
+    check(what, operands, c.y, DType::bf16, DType::bf16, product, 4e-3);
+    check(what, operands, c.y, DType::bf16, DType::f32, product, 2e-5);
   }
 }
 
