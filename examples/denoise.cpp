@@ -7,6 +7,7 @@
 
 #include "examples/common.h"
 #include "examples/inputs.h"
+#include "examples/models.h"
 #include "examples/outputs.h"
 #include "io/model_file.h"
 #include "io/resize.h"
@@ -19,7 +20,7 @@ namespace om {
 namespace {
 
 struct DenoiseOptions {
-  std::string model, out, at = "file", channels = "independent";
+  std::string generator, model, out, at = "file", channels = "independent";
   std::vector<std::string> images;
   std::optional<double> sigma;
   bool grey = false, recursive = false, json = false;
@@ -103,7 +104,7 @@ void check(const DenoiseOptions& options, const Common& common) {
 int denoise(const DenoiseOptions& options, const Common& common) {
   check(options, common);
   Backend& backend = start(common);
-  const std::unique_ptr<Autoencoder> model = load_autoencoder(options.model, backend);
+  const std::unique_ptr<Autoencoder> model = open_autoencoder(options.model, options.generator, backend);
   const auto side = static_cast<int>(model->decoder().size());
   const std::filesystem::path noisy_folder = std::filesystem::path(options.out) / "noisy";
   make_folder(options.sigma ? noisy_folder : std::filesystem::path(options.out));
@@ -112,8 +113,8 @@ int denoise(const DenoiseOptions& options, const Common& common) {
   const DenoiseSettings settings{noise_at(options.at), noise_channels(options.channels), options.grey};
   std::vector<Denoised> results;
   ImageInputs inputs(options.images, options.recursive);
-  OutputNames output_name(options.out, inputs.files_and({options.model}));
-  OutputNames noisy_name(noisy_folder, inputs.files_and({options.model}));
+  OutputNames output_name(options.out, inputs.files_and({options.model, options.generator}));
+  OutputNames noisy_name(noisy_folder, inputs.files_and({options.model, options.generator}));
   Pace pace(inputs.files().size());
   while (const auto item = inputs.next()) {
     const DenoisePair pair = denoise_pair(item->image, options.sigma.value_or(0), settings, side,
@@ -140,6 +141,7 @@ Command denoise_command() {
   return {"denoise",
           "Remove noise from images, or add it, remove it and measure",
           {{"--model", "FILE", &o->model, "Checkpoint trained with --task denoise", kRequired},
+           generator_option(&o->generator),
            {"IMAGES", "", &o->images, kImagesHelp, kRequired},
            {"--out", "DIR", &o->out,
             "Folder for the results; with --sigma DIR/noisy holds what they were made from", kRequired},

@@ -4,6 +4,7 @@
 #include "autograd/grad.h"
 #include "examples/common.h"
 #include "examples/inputs.h"
+#include "examples/models.h"
 #include "io/model_file.h"
 #include "io/resize.h"
 #include "io/same_file.h"
@@ -23,7 +24,7 @@ int encode(const EncodeOptions& options, const Common& common) {
   ImageInputs inputs(options.images, options.recursive);
   refuse_overwriting(options.tensors, inputs.files_and({options.model}));
   Backend& backend = start(common);
-  const Model model = load_model(read_checkpoint(options.model), backend);
+  const Model model = load_model(read_checkpoint(options.model), backend, saying_so());
   if (!model.encoder) fail<InputError>(options.model, ": holds no encoder");
   const Encoder& encoder = *model.encoder;
   const std::int64_t size = encoder.config().size();
@@ -35,7 +36,9 @@ int encode(const EncodeOptions& options, const Common& common) {
   Pace pace(inputs.files().size());
   while (const auto item = inputs.next()) {
     const Image image = resize_bilinear(item->image, static_cast<int>(size), static_cast<int>(size));
-    codes.push_back(encoder(to_tensor(image.pixels, 1, size, backend)));
+    const Tensor pixels = to_tensor(image.pixels, 1, size, backend);
+    codes.push_back(encoder(pixels));
+    if (model.noise_encoder) codes.back().noise = (*model.noise_encoder)(pixels).noise;
     pace.step();
   }
   if (codes.empty()) return inputs.exit_code();

@@ -8,6 +8,7 @@
 #include "autograd/grad.h"
 #include "autograd/ops.h"
 #include "examples/common.h"
+#include "examples/models.h"
 #include "io/model_file.h"
 #include "io/npz.h"
 #include "io/same_file.h"
@@ -22,7 +23,8 @@ constexpr std::int64_t kAverageOf = 4096;          // w for an average that the 
 constexpr std::uint64_t kNoiseDraws = 1ULL << 32;  // latents and noise of one seed are different numbers
 
 struct GenerateOptions {
-  std::string generator, latents, noise, out, tensors;
+  std::string generator, prefix, latents, noise, out, tensors;
+  std::optional<std::int64_t> size;
   std::optional<std::int64_t> count;
   std::optional<double> truncation;
 };
@@ -79,7 +81,11 @@ int generate(const GenerateOptions& options, const Common& common) {
 
   Backend& backend = start(common);
   const NoGrad no_grad;
-  const std::unique_ptr<Decoder> decoder = load_generator(options.generator, backend);
+  LoadOptions load = saying_so();
+  if (!options.prefix.empty()) load.prefix = options.prefix;
+  load.size = options.size;
+  if (!options.latents.empty()) load.size_hint = size_of_codes(options.latents);
+  const std::unique_ptr<Decoder> decoder = load_generator(options.generator, backend, load);
   Codes latents;
   if (options.latents.empty()) {
     RandomSource random(static_cast<std::uint64_t>(common.seed), backend);
@@ -125,6 +131,8 @@ Command generate_command() {
       "generate",
       "Generate images from a seed or from latents",
       {{"--generator", "FILE", &o->generator, "Checkpoint with a generator, PyTorch's or ours", kRequired},
+       {"--prefix", "P", &o->prefix, "Take the generator under this prefix, where the file holds several"},
+       {"--size", "N", &o->size, "Pixels of a StyleGAN 1, whose files hold blocks up to 1024"},
        {"--count", "N", &o->count, "Images to draw from the seed (default 1)"},
        {"--latents", "IN", &o->latents,
         ".safetensors or .npz file with z [N,D] or wplus [N,L,D], and noise.i [N or 1,1,h,w] where wanted"},

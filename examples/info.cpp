@@ -35,8 +35,13 @@ int print_info(const std::string& file, bool list, const Common& common) {
 
   std::cout << "file      " << file << "\nformat    " << checkpoint.format << "\n";
   for (const std::string& line : model.found) std::cout << "network   " << line << "\n";
+  for (const std::string& line : model.not_taken) std::cout << "network   " << line << "\n";
   for (const std::string& line : model.left) std::cout << "besides   " << line << "\n";
-  if (model.found.empty()) std::cout << "network   none that is known\n";
+  if (model.found.empty()) {
+    std::cout << "network   none that is known\n";
+    for (const std::string& line : checkpoint.skipped) std::cout << "besides   " << line << "\n";
+    list = true;
+  }
   for (const auto& [type, total] : totals_of(checkpoint))
     std::cout << "tensors   " << total.tensors << " of " << type << ": " << total.elements << " elements, "
               << total.bytes << " bytes\n";
@@ -45,7 +50,8 @@ int print_info(const std::string& file, bool list, const Common& common) {
   if (!list) return kDone;
   for (const auto& [name, tensor] : checkpoint.tensors)
     std::cout << "tensor    " << printable(name, 1000) << " " << name_of(tensor.type) << " "
-              << shape_text(tensor.shape) << "\n";
+              << shape_text(tensor.shape) << (tensor.problem.empty() ? "" : " (" + tensor.problem + ")")
+              << "\n";
   return kDone;
 }
 
@@ -58,7 +64,7 @@ Command info_command() {
   return {"info",
           "Print what a checkpoint holds",
           {{"FILE", "", &o->file, "Checkpoint, PyTorch's or ours", kRequired},
-           {"--tensors", "", &o->tensors, "List every tensor"}},
+           {"--tensors", "", &o->tensors, "List every tensor, as it does where no network is known"}},
           [o](const Common& common) { return print_info(o->file, o->tensors, common); }};
 }
 

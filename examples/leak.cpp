@@ -6,6 +6,7 @@
 
 #include "examples/common.h"
 #include "examples/inputs.h"
+#include "examples/models.h"
 #include "io/model_file.h"
 #include "io/resize.h"
 #include "train/flat_json.h"
@@ -15,7 +16,7 @@ namespace om {
 namespace {
 
 struct LeakOptions {
-  std::string model;
+  std::string generator, model;
   std::vector<std::string> images;
   bool recursive = false, json = false;
 };
@@ -49,7 +50,7 @@ void print_table(const SemanticLeak& leak) {
 
 int measure_leak(const LeakOptions& options, const Common& common) {
   Backend& backend = start(common);
-  const std::unique_ptr<Autoencoder> model = load_autoencoder(options.model, backend);
+  const std::unique_ptr<Autoencoder> model = open_autoencoder(options.model, options.generator, backend);
   if (!model->predicts_latent())
     fail<InputError>(options.model, ": the encoder predicts no latents, only noise");
   const auto side = static_cast<int>(model->decoder().size());
@@ -73,6 +74,7 @@ Command leak_command() {
       "leak",
       "Measure the semantic leak: PSNR and SSIM with predicted, random and zero noise",
       {{"--model", "FILE", &o->model, "Checkpoint with encoder and generator, PyTorch's or ours", kRequired},
+       generator_option(&o->generator),
        {"IMAGES", "", &o->images, kImagesHelp, kRequired},
        {"--recursive", "", &o->recursive, kRecursiveHelp},
        {"--json", "", &o->json, "Print the figures as JSON"}},

@@ -7,6 +7,7 @@
 
 #include "examples/common.h"
 #include "examples/inputs.h"
+#include "examples/models.h"
 #include "examples/outputs.h"
 #include "io/model_file.h"
 #include "io/resize.h"
@@ -18,7 +19,7 @@ namespace om {
 namespace {
 
 struct ReconstructOptions {
-  std::string model, out;
+  std::string generator, model, out;
   std::vector<std::string> images;
   bool recursive = false, json = false;
 };
@@ -70,7 +71,7 @@ void print_table(const std::vector<Result>& results) {
 
 int reconstruct_images(const ReconstructOptions& options, const Common& common) {
   Backend& backend = start(common);
-  const std::unique_ptr<Autoencoder> model = load_autoencoder(options.model, backend);
+  const std::unique_ptr<Autoencoder> model = open_autoencoder(options.model, options.generator, backend);
   if (!model->encoder().config().latent_heads)
     fail<InputError>(options.model, ": the encoder predicts no latents, only noise");
   const auto side = static_cast<int>(model->decoder().size());
@@ -80,7 +81,7 @@ int reconstruct_images(const ReconstructOptions& options, const Common& common) 
   std::vector<Result> results;
   std::vector<Image> sheet_inputs, sheet_outputs;
   ImageInputs inputs(options.images, options.recursive);
-  OutputNames output_name(options.out, inputs.files_and({options.model}));
+  OutputNames output_name(options.out, inputs.files_and({options.model, options.generator}));
   const std::filesystem::path sheet = output_name("contact-sheet");
   Pace pace(inputs.files().size());
   while (const auto item = inputs.next()) {
@@ -109,6 +110,7 @@ Command reconstruct_command() {
       "reconstruct",
       "Reconstruct images and measure PSNR and SSIM",
       {{"--model", "FILE", &o->model, "Checkpoint with encoder and generator, PyTorch's or ours", kRequired},
+       generator_option(&o->generator),
        {"IMAGES", "", &o->images, kImagesHelp, kRequired},
        {"--recursive", "", &o->recursive, kRecursiveHelp},
        {"--out", "DIR", &o->out, "Folder for the reconstructions and the contact sheet", kRequired},

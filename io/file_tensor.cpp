@@ -19,16 +19,12 @@ struct TypeInfo {
   std::size_t size;
 };
 
-constexpr std::array<TypeInfo, 10> types{{{"f16", 2},
-                                          {"bf16", 2},
-                                          {"f32", 4},
-                                          {"f64", 8},
-                                          {"i8", 1},
-                                          {"u8", 1},
-                                          {"i16", 2},
-                                          {"i32", 4},
-                                          {"i64", 8},
-                                          {"bool", 1}}};
+constexpr std::array<TypeInfo, 20> types{
+    {{"f16", 2},         {"bf16", 2},        {"f32", 4},     {"f64", 8},     {"i8", 1},
+     {"u8", 1},          {"i16", 2},         {"i32", 4},     {"i64", 8},     {"bool", 1},
+     {"u16", 2},         {"u32", 4},         {"u64", 8},     {"f8_e4m3", 1}, {"f8_e5m2", 1},
+     {"f8_e4m3fnuz", 1}, {"f8_e5m2fnuz", 1}, {"f8_e8m0", 1}, {"c64", 8},     {"c128", 16}}};
+static_assert(types.size() == static_cast<std::size_t>(FileType::c128) + 1);
 
 // out[i] = convert(i-th element of type T)
 template <class T, class Convert>
@@ -53,6 +49,10 @@ void write_as(std::span<const float> values, std::span<std::byte> data, Convert 
 std::size_t size_of(FileType type) { return types[static_cast<std::size_t>(type)].size; }
 
 std::string_view name_of(FileType type) { return types[static_cast<std::size_t>(type)].name; }
+
+bool is_floating(FileType type) { return type <= FileType::f64; }
+
+bool is_number(FileType type) { return type <= FileType::boolean; }
 
 std::int64_t element_count(std::span<const std::int64_t> shape) {
   constexpr std::int64_t most = std::int64_t{1} << 60;
@@ -97,8 +97,30 @@ std::vector<float> to_f32(const FileTensor& tensor) {
     case FileType::boolean:
       read_as<std::uint8_t>(data, out, [](std::uint8_t v) { return v ? 1.0f : 0.0f; });
       break;
+    default: fail<InputError>("elements of type ", name_of(tensor.type), " are not computed with");
   }
   return out;
+}
+
+std::vector<std::byte> to_row_major(const std::vector<std::byte>& from,
+                                    const std::vector<std::int64_t>& shape, std::size_t size) {
+  std::vector<std::byte> to(from.size());
+  std::vector<std::int64_t> index(shape.size()), stride(shape.size());
+  std::int64_t step = 1;
+  for (std::size_t d = 0; d < shape.size(); ++d) {
+    stride[d] = step;
+    step *= shape[d];
+  }
+  for (std::size_t at = 0; at < to.size(); at += size) {
+    std::int64_t place = 0;
+    for (std::size_t d = 0; d < shape.size(); ++d) place += index[d] * stride[d];
+    std::memcpy(to.data() + at, from.data() + static_cast<std::size_t>(place) * size, size);
+    for (std::size_t d = shape.size(); d-- > 0;) {
+      if (++index[d] < shape[d]) break;
+      index[d] = 0;
+    }
+  }
+  return to;
 }
 
 FileTensor make_file_tensor(std::vector<std::int64_t> shape, std::span<const float> values, FileType type) {

@@ -96,28 +96,6 @@ class HeaderText {
   const std::string& name_;
 };
 
-/// Elements of `size` bytes in column-major order, brought into row-major order.
-std::vector<std::byte> to_row_major(const std::vector<std::byte>& from,
-                                    const std::vector<std::int64_t>& shape, std::size_t size) {
-  std::vector<std::byte> to(from.size());
-  std::vector<std::int64_t> index(shape.size()), stride(shape.size());
-  std::int64_t step = 1;
-  for (std::size_t d = 0; d < shape.size(); ++d) {
-    stride[d] = step;
-    step *= shape[d];
-  }
-  for (std::size_t at = 0; at < to.size(); at += size) {
-    std::int64_t place = 0;
-    for (std::size_t d = 0; d < shape.size(); ++d) place += index[d] * stride[d];
-    std::memcpy(to.data() + at, from.data() + static_cast<std::size_t>(place) * size, size);
-    for (std::size_t d = shape.size(); d-- > 0;) {
-      if (++index[d] < shape[d]) break;
-      index[d] = 0;
-    }
-  }
-  return to;
-}
-
 std::vector<std::byte> npy_bytes(const std::string& name, const FileTensor& tensor) {
   const auto type = std::find_if(kTypes.begin(), kTypes.end(),
                                  [&](const TypeName& known) { return known.type == tensor.type; });

@@ -17,16 +17,26 @@ namespace {
 constexpr std::uint64_t max_header = 100'000'000;
 
 // In the order in which the format's own writer ranks them, narrowest first.
-constexpr std::array<std::pair<std::string_view, FileType>, 10> dtypes{{{"BOOL", FileType::boolean},
-                                                                        {"U8", FileType::u8},
-                                                                        {"I8", FileType::i8},
-                                                                        {"I16", FileType::i16},
-                                                                        {"F16", FileType::f16},
-                                                                        {"BF16", FileType::bf16},
-                                                                        {"I32", FileType::i32},
-                                                                        {"F32", FileType::f32},
-                                                                        {"F64", FileType::f64},
-                                                                        {"I64", FileType::i64}}};
+constexpr std::array<std::pair<std::string_view, FileType>, 19> dtypes{
+    {{"BOOL", FileType::boolean},
+     {"U8", FileType::u8},
+     {"I8", FileType::i8},
+     {"F8_E5M2", FileType::f8_e5m2},
+     {"F8_E4M3", FileType::f8_e4m3},
+     {"F8_E8M0", FileType::f8_e8m0},
+     {"F8_E4M3FNUZ", FileType::f8_e4m3fnuz},
+     {"F8_E5M2FNUZ", FileType::f8_e5m2fnuz},
+     {"I16", FileType::i16},
+     {"U16", FileType::u16},
+     {"F16", FileType::f16},
+     {"BF16", FileType::bf16},
+     {"I32", FileType::i32},
+     {"U32", FileType::u32},
+     {"F32", FileType::f32},
+     {"C64", FileType::c64},
+     {"F64", FileType::f64},
+     {"I64", FileType::i64},
+     {"U64", FileType::u64}}};
 
 std::size_t rank_of(FileType type) {
   return static_cast<std::size_t>(
@@ -39,7 +49,8 @@ std::size_t rank_of(FileType type) {
 class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
  public:
   struct Raw {
-    std::optional<FileType> type;
+    std::optional<std::string> dtype;
+    std::optional<FileType> type;  // none where the dtype is none of ours
     std::optional<std::vector<std::int64_t>> shape, offsets;
   };
   std::map<std::string, Raw> tensors;
@@ -71,7 +82,8 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
     for (const auto& [name, type] : dtypes) {
       if (name == value) entry_->type = type;
     }
-    return entry_->type ? true : stop("has the unsupported element type " + printable(value));
+    entry_->dtype = std::move(value);
+    return true;
   }
 
   bool start_object(std::size_t) override {
@@ -98,7 +110,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
     if (at_ == Place::metadata) {
       return metadata.count(field_) ? stop("has the key " + printable(field_) + " twice") : true;
     }
-    const bool again = (field_ == "dtype" && entry_->type) || (field_ == "shape" && entry_->shape) ||
+    const bool again = (field_ == "dtype" && entry_->dtype) || (field_ == "shape" && entry_->shape) ||
                        (field_ == "data_offsets" && entry_->offsets);
     if (again) return stop("has " + field_ + " twice");
     if (field_ != "dtype" && field_ != "shape" && field_ != "data_offsets") {
@@ -108,7 +120,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool end_object() override {
-    if (at_ == Place::entry && !(entry_->type && entry_->shape && entry_->offsets)) {
+    if (at_ == Place::entry && !(entry_->dtype && entry_->shape && entry_->offsets)) {
       return stop("lacks its dtype, shape or data_offsets");
     }
     at_ = at_ == Place::top ? Place::start : Place::top;
@@ -159,6 +171,8 @@ std::string quoted(const std::string& s) { return nlohmann::json(s).dump(); }
 
 }  // namespace
 
+bool safetensors_has(FileType type) { return rank_of(type) < dtypes.size(); }
+
 bool looks_like_safetensors(const ByteSource& source) {
   if (source.size() < 10) return false;
   ByteReader in(source);
@@ -198,10 +212,15 @@ SafeTensorsIndex::SafeTensorsIndex(std::shared_ptr<const ByteSource> source) : s
     } catch (const InputError& e) {
       broken("is broken: ", e.what());
     }
+    spans.emplace_back(begin, end);
+    if (!raw.type) {  // how wide its elements are is not known, so its bytes are left where they are
+      skipped_.push_back(
+          text(printable(name, 200), " (tensor of the unknown type ", printable(*raw.dtype), ")"));
+      continue;
+    }
     if (static_cast<std::uint64_t>(count) > data_size || count * size_of(*raw.type) != end - begin) {
       broken("has ", end - begin, " bytes for shape ", shape_text(*raw.shape), " of ", name_of(*raw.type));
     }
-    spans.emplace_back(begin, end);
     entries_[name] = {*raw.type, std::move(*raw.shape), data + begin, data + end};
   }
   std::sort(spans.begin(), spans.end());
@@ -250,6 +269,9 @@ void write_safetensors(const std::string& path, const SafeTensors& content) {
       fail(path, ": cannot write: tensor \"", name, "\" has ", tensor.data.size(), " bytes for shape ",
            shape_text(tensor.shape), " of ", name_of(tensor.type));
     }
+    if (rank_of(tensor.type) == dtypes.size())
+      fail(path, ": cannot write: tensor \"", name, "\" is of type ", name_of(tensor.type),
+           ", which safetensors does not have");
     order.emplace_back(&name, &tensor);
   }
   std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {

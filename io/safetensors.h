@@ -5,8 +5,8 @@
 //
 // Offsets count from the end of the header. The reader is strict, as the format's own reference is: the
 // header at most 100 MB, offsets in range, in no overlap and without a gap, sizes equal to the shapes', no
-// name twice, nothing unknown in an entry. A broken file is an InputError `FILE: reason`. Source:
-// github.com/huggingface/safetensors, "Format".
+// name twice, no unknown field in an entry; a tensor of an unknown element type alone is left. A broken file
+// is an InputError `FILE: reason`. Source: github.com/huggingface/safetensors, "Format".
 #pragma once
 
 #include <cstddef>
@@ -41,13 +41,19 @@ class SafeTensorsIndex {
 
   const std::map<std::string, Entry>& entries() const { return entries_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  /// Tensors whose element type is none of ours, as "name (why)", fit for printing.
+  const std::vector<std::string>& skipped() const { return skipped_; }
   FileTensor load(const Entry& entry) const;
 
  private:
   std::shared_ptr<const ByteSource> source_;
   std::map<std::string, Entry> entries_;
   std::map<std::string, std::string> metadata_;
+  std::vector<std::string> skipped_;
 };
+
+/// False for the one type that the format lacks, c128.
+bool safetensors_has(FileType type);
 
 /// True where the source begins like a safetensors file (a plausible length, then '{').
 bool looks_like_safetensors(const ByteSource& source);

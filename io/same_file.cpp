@@ -30,7 +30,7 @@ bool same_file(const std::string& a, const std::string& b) {
 
 void refuse_overwriting(const std::string& output, const std::vector<std::string>& inputs) {
   for (const std::string& input : inputs)
-    if (same_file(output, input))
+    if (!input.empty() && same_file(output, input))
       fail<UsageError>(printable(output, 1000), ": is also an input, and would be overwritten");
 }
 

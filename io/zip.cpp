@@ -66,6 +66,19 @@ zip_int64_t serve(void* user, void* data, zip_uint64_t length, zip_source_cmd_t 
   }
 }
 
+// Why an entry is not read; empty where it is.
+std::string problem_of(const zip_stat_t& stat) {
+  const bool compressed = stat.comp_method != ZIP_CM_STORE;
+  // Deflate unpacks in a fixed little memory; others ask for what the file says, up to 4 GiB.
+  if (compressed && stat.comp_method != ZIP_CM_DEFLATE)
+    return text("is packed by method ", stat.comp_method, ", neither stored nor deflated");
+  if (stat.size > max_entry) return text(stat.size, " bytes, more than the limit of 4 GiB");
+  if (!compressed && stat.size != stat.comp_size) return "is stored with two different sizes";
+  if (compressed && stat.size > ratio_slack + max_ratio * stat.comp_size)
+    return "unpacks to more than 100 times its size";
+  return "";
+}
+
 struct CloseFile {
   void operator()(zip_file_t* file) const { zip_fclose(file); }
 };
@@ -77,6 +90,7 @@ struct ZipArchive::State {
   Feed feed;
   zip_t* archive = nullptr;
   std::unordered_map<std::string_view, std::size_t> by_name;
+  std::vector<bool> checked;  // by index in entries_: its checksum was right, or is not computed
 
   const std::string& file() const { return feed.source->name(); }
 
@@ -85,11 +99,17 @@ struct ZipArchive::State {
     zip_error_fini(&feed.error);
   }
 
+  template <class... Parts>
+  [[noreturn]] void broken(const ZipEntry& entry, const Parts&... why) const {
+    fail<InputError>(file(), ": entry ", printable(entry.name), ": ", why...);
+  }
+
   OpenEntry open(const ZipEntry& entry) {
+    if (!entry.problem.empty()) broken(entry, entry.problem);
     const Shortage shortage;
     OpenEntry file(zip_fopen_index(archive, entry.index, 0));
     shortage.check("to read ", this->file());
-    if (!file) fail<InputError>(this->file(), ": entry ", printable(entry.name), ": ", zip_strerror(archive));
+    if (!file) broken(entry, zip_strerror(archive));
     return file;
   }
 
@@ -99,11 +119,22 @@ struct ZipArchive::State {
       const zip_int64_t n = zip_fread(from, out.data(), std::min<std::size_t>(out.size(), 1 << 24));
       if (n <= 0) {
         shortage.check("to read ", file());
-        fail<InputError>(file(), ": entry ", printable(entry.name), ": ",
-                         n == 0 ? "ends too early" : zip_file_strerror(from));
+        broken(entry, n == 0 ? "ends too early" : zip_file_strerror(from));
       }
       out = out.subspan(static_cast<std::size_t>(n));
     }
+  }
+
+  // Asking past the end makes libzip compare the checksum.
+  void expect_end(zip_file_t* from, const ZipEntry& entry) {
+    const Shortage shortage;
+    std::byte extra;
+    const zip_int64_t more = zip_fread(from, &extra, 1);
+    if (more == 0) return;
+    shortage.check("to read ", file());
+    if (more > 0) broken(entry, "is longer than the archive says");
+    if (entry.crc == 0 && zip_error_code_zip(zip_file_get_error(from)) == ZIP_ER_CRC) return;
+    broken(entry, zip_file_strerror(from));
   }
 };
 
@@ -135,28 +166,22 @@ ZipArchive::ZipArchive(std::shared_ptr<const ByteSource> source) : state_(std::m
   for (zip_int64_t i = 0; i < count; ++i) {
     zip_stat_t stat;
     zip_stat_init(&stat);
-    constexpr auto needed = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD;
+    constexpr auto needed =
+        ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_CRC;
     if (zip_stat_index(state_->archive, static_cast<zip_uint64_t>(i), ZIP_FL_ENC_RAW, &stat) != 0 ||
         (stat.valid & needed) != needed) {
       shortage.check("to read ", file);
       fail<InputError>(file, ": broken zip archive: entry ", i, ": ", zip_strerror(state_->archive));
     }
-    const auto bad = [&](const auto&... why) {
-      fail<InputError>(file, ": entry ", printable(stat.name), ": ", why...);
-    };
     const bool compressed = stat.comp_method != ZIP_CM_STORE;
-    // Deflate unpacks in a fixed little memory; others ask for what the file says, up to 4 GiB.
-    if (compressed && stat.comp_method != ZIP_CM_DEFLATE)
-      bad("is packed by method ", stat.comp_method, ", neither stored nor deflated");
     const std::uint64_t left = state_->feed.source->size() - packed;
-    if (stat.comp_size > left) bad("overlaps others or lies outside the file");
+    if (stat.comp_size > left)
+      fail<InputError>(file, ": entry ", printable(stat.name), ": overlaps others or lies outside the file");
     packed += stat.comp_size;
-    if (stat.size > max_entry) bad(stat.size, " bytes, more than the limit of 4 GiB");
-    if (!compressed && stat.size != stat.comp_size) bad("is stored with two different sizes");
-    if (compressed && stat.size > ratio_slack + max_ratio * stat.comp_size)
-      bad("unpacks to more than 100 times its size");
-    entries_.push_back({stat.name, static_cast<std::uint64_t>(i), stat.size, compressed});
+    entries_.push_back(
+        {stat.name, static_cast<std::uint64_t>(i), stat.size, compressed, stat.crc, problem_of(stat)});
   }
+  state_->checked.resize(entries_.size());
   for (std::size_t i = 0; i < entries_.size(); ++i) state_->by_name.emplace(entries_[i].name, i);
 }
 
@@ -171,32 +196,29 @@ std::vector<std::byte> ZipArchive::read(const ZipEntry& entry) const {
   const OpenEntry file = state_->open(entry);
   std::vector<std::byte> out(entry.size);
   state_->read(file.get(), entry, out);
-  const Shortage shortage;
-  std::byte extra;  // asking past the end also makes libzip compare the checksum
-  const zip_int64_t more = zip_fread(file.get(), &extra, 1);
-  if (more != 0) {
-    shortage.check("to read ", state_->file());
-    fail<InputError>(state_->file(), ": entry ", printable(entry.name), ": ",
-                     more > 0 ? "is longer than the archive says" : zip_file_strerror(file.get()));
-  }
+  state_->expect_end(file.get(), entry);
   return out;
 }
 
 void ZipArchive::read_part(const ZipEntry& entry, std::uint64_t begin, std::span<std::byte> out) const {
-  if (begin > entry.size || out.size() > entry.size - begin) {
-    fail<InputError>(state_->file(), ": entry ", printable(entry.name), ": ends too early");
-  }
+  if (begin > entry.size || out.size() > entry.size - begin) state_->broken(entry, "ends too early");
   const OpenEntry file = state_->open(entry);
-  if (begin > 0 &&
-      (entry.compressed || zip_fseek(file.get(), static_cast<zip_int64_t>(begin), SEEK_SET) != 0)) {
-    std::vector<std::byte> dropped(std::min<std::uint64_t>(begin, 1 << 20));
-    for (std::uint64_t at = 0; at < begin;) {
-      const std::size_t n = std::min<std::uint64_t>(begin - at, dropped.size());
+  const bool check = entry.crc != 0 && !state_->checked[entry.index];
+  const auto drop = [&](std::uint64_t count) {
+    std::vector<std::byte> dropped(std::min<std::uint64_t>(count, 1 << 20));
+    for (std::uint64_t at = 0; at < count;) {
+      const std::size_t n = std::min<std::uint64_t>(count - at, dropped.size());
       state_->read(file.get(), entry, std::span(dropped).first(n));
       at += n;
     }
-  }
+  };
+  const bool seek = !check && !entry.compressed && begin > 0;
+  if (!seek || zip_fseek(file.get(), static_cast<zip_int64_t>(begin), SEEK_SET) != 0) drop(begin);
   state_->read(file.get(), entry, out);
+  if (!check) return;
+  drop(entry.size - begin - out.size());
+  state_->expect_end(file.get(), entry);
+  state_->checked[entry.index] = true;
 }
 
 bool looks_like_zip(const ByteSource& source) {

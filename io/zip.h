@@ -1,8 +1,12 @@
 // Zip archives, read through libzip with limits of our own.
 //
-// Entries are only looked up and read into memory, never written, so their names cannot lead anywhere. An
-// entry may hold at most 4 GiB, and at most 100 bytes (plus 64 KiB) for each byte it takes in the file;
-// entries may not share bytes, and are stored or deflated.
+// Entries are only looked up and read into memory, never written, so their names cannot lead anywhere.
+// Entries may not share bytes. An entry that holds more than 4 GiB, or more than 100 bytes (plus 64 KiB) for
+// each byte it takes in the file, or that is neither stored nor deflated, is listed with its `problem` and
+// refused when it is read; the others are read all the same.
+//
+// A checksum of 0 means "not computed" (torch.save with set_crc32_options(False) writes it); any other is
+// compared before a byte of the entry is handed out, of a part too, once per entry.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +27,8 @@ struct ZipEntry {
   std::uint64_t index;
   std::uint64_t size;  ///< uncompressed, as the directory claims
   bool compressed;
+  std::uint32_t crc = 0;  ///< 0: not computed
+  std::string problem;    ///< why it cannot be read; empty where it can
 };
 
 /// InputError `FILE: reason` from every member where the archive is broken. One thread at a time.
@@ -37,9 +43,9 @@ class ZipArchive {
   /// The entry of exactly this name, else null; the first of several.
   const ZipEntry* find(std::string_view name) const;
 
-  /// The whole entry, its checksum compared.
   std::vector<std::byte> read(const ZipEntry& entry) const;
-  /// Bytes [begin, begin + out.size()) of it; a compressed entry is unpacked up to there.
+  /// Bytes [begin, begin + out.size()) of it. The first call for an entry with a checksum reads all of it;
+  /// later ones of a compressed entry unpack it up to there.
   void read_part(const ZipEntry& entry, std::uint64_t begin, std::span<std::byte> out) const;
 
  private:

@@ -32,19 +32,20 @@ StyleGan2::StyleGan2(const StyleGan2Config& config, const Placement& place) : co
   const std::int64_t style = config.latent_width;
   input_ = parameter("input.input", place.zeros({1, 4, 4, config.constant_channels}), layouts::image);
   conv1_ = std::make_unique<StyledConv>(
-      place, ModulatedConv::Options{config.constant_channels, config.channels[0], 3, style});
+      place, ModulatedConv::Options{config.constant_channels, config.channels[0], 3, style},
+      config.conv_clamp);
   child("conv1", *conv1_);
-  to_rgb1_ = std::make_unique<ToRgb>(place, config.channels[0], style, false);
+  to_rgb1_ = std::make_unique<ToRgb>(place, config.channels[0], style, false, config.conv_clamp);
   child("to_rgb1", *to_rgb1_);
   for (std::size_t i = 1; i < config.channels.size(); ++i) {
     const std::int64_t in = config.channels[i - 1], out = config.channels[i];
     using Kind = ModulatedConv::Kind;
     for (const auto& options : {ModulatedConv::Options{in, out, 3, style, Kind::up},
                                 ModulatedConv::Options{out, out, 3, style, Kind::same}}) {
-      convs_.push_back(std::make_unique<StyledConv>(place, options));
+      convs_.push_back(std::make_unique<StyledConv>(place, options, config.conv_clamp));
       child(text("convs.", convs_.size() - 1), *convs_.back());
     }
-    to_rgbs_.push_back(std::make_unique<ToRgb>(place, out, style, true));
+    to_rgbs_.push_back(std::make_unique<ToRgb>(place, out, style, true, config.conv_clamp));
     child(text("to_rgbs.", to_rgbs_.size() - 1), *to_rgbs_.back());
   }
   if (config.stored_noise)

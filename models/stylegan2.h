@@ -22,6 +22,9 @@ struct StyleGan2Config {
   std::vector<std::int64_t> channels;  ///< at 4, 8, .., size
   bool stored_noise = true;
   bool latent_average = false;
+  /// Clips every styled convolution after its activation, and every colour layer before the image so far is
+  /// added, to [-conv_clamp, conv_clamp] (stylegan2-ada-pytorch); 0 for none.
+  double conv_clamp = 0;
 
   std::int64_t size() const { return std::int64_t{2} << channels.size(); }
 
@@ -34,6 +37,7 @@ class StyleGan2 : public Decoder {
  public:
   StyleGan2(const StyleGan2Config& config, const Placement& place);
 
+  const StyleGan2Config& config() const { return config_; }
   std::int64_t size() const override { return config_.size(); }
   std::int64_t z_width() const override { return config_.z_width; }
   std::int64_t latent_width() const override { return config_.latent_width; }

@@ -58,10 +58,11 @@ Tensor ModulatedConv::weights_per_sample(const Tensor& style) const {
   return shared * reshape(style * scale_, {style.size(0), 1, options_.in});
 }
 
-StyledConv::StyledConv(const Placement& place, const ModulatedConv::Options& options)
+StyledConv::StyledConv(const Placement& place, const ModulatedConv::Options& options, double clamp)
     : conv_(place, options),
       noise_("weight", place.zeros({1})),
-      activate_("bias", place.zeros({options.out})) {
+      activate_("bias", place.zeros({options.out})),
+      clamp_(clamp) {
   child("conv", conv_);
   child("noise", noise_);
   child("activate", activate_);
@@ -75,21 +76,27 @@ Tensor StyledConv::operator()(const Tensor& x, const Tensor& w, const Tensor& no
 Tensor StyledConv::on_scaled(const Tensor& scaled, const Tensor& style, const Tensor& noise,
                              const Tensor& next) const {
   const ModulatedConv::Result y = conv_(scaled, style);
-  return channel_activation(y.unscaled, {.scale = y.demodulation,
-                                         .bias = activate_.value,
-                                         .noise = noise,
-                                         .strength = noise_.value,
-                                         .slope = 0.2,
-                                         .gain = std::numbers::sqrt2,
-                                         .factor = next.defined() ? per_channel(next) : Tensor()});
+  ChannelActivation form{.scale = y.demodulation,
+                         .bias = activate_.value,
+                         .noise = noise,
+                         .strength = noise_.value,
+                         .slope = 0.2,
+                         .gain = std::numbers::sqrt2};
+  if (clamp_ > 0) {  // before the factor
+    const Tensor clipped = clamp(channel_activation(y.unscaled, form), -clamp_, clamp_);
+    return next.defined() ? om::scaled(clipped, next) : clipped;
+  }
+  if (next.defined()) form.factor = per_channel(next);
+  return channel_activation(y.unscaled, form);
 }
 
 ToRgb::Upsample::Upsample(const Placement& place)
     : kernel(buffer("kernel", fir_filter(kTaps, kUpsamplingGain, place.dtype, place.backend))) {}
 
-ToRgb::ToRgb(const Placement& place, std::int64_t in, std::int64_t style, bool upsample)
+ToRgb::ToRgb(const Placement& place, std::int64_t in, std::int64_t style, bool upsample, double clamp)
     : bias_(parameter("bias", place.zeros({1, 1, 1, 3}), layouts::image)),
-      conv_(place, {in, 3, 1, style, ModulatedConv::Kind::same, false}) {
+      conv_(place, {in, 3, 1, style, ModulatedConv::Kind::same, false}),
+      clamp_(clamp) {
   if (upsample) {
     upsample_ = std::make_unique<Upsample>(place);
     child("upsample", *upsample_);
@@ -103,7 +110,9 @@ Tensor ToRgb::operator()(const Tensor& x, const Tensor& w, const Tensor& previou
   const Tensor pixels = reshape(x, {x.size(0), x.size(1) * x.size(2), x.size(3)});
   const Tensor rgb =
       reshape(matmul(pixels, weights, false, true, Sums::f32), {x.size(0), x.size(1), x.size(2), 3});
-  return channel_activation(rgb, {.bias = bias_, .residual = skip});
+  if (!(clamp_ > 0)) return channel_activation(rgb, {.bias = bias_, .residual = skip});
+  const Tensor clipped = clamp(channel_activation(rgb, {.bias = bias_}), -clamp_, clamp_);
+  return skip.defined() ? clipped + skip : clipped;
 }
 
 }  // namespace om

@@ -50,7 +50,8 @@ class ModulatedConv : public Module {
 /// Modulated conv -> + strength * noise -> leaky relu (x + bias, 0.2) * sqrt(2).
 class StyledConv : public Module {
  public:
-  StyledConv(const Placement& place, const ModulatedConv::Options& options);
+  /// The result is clipped to [-clamp, clamp] where `clamp` is positive.
+  StyledConv(const Placement& place, const ModulatedConv::Options& options, double clamp = 0);
 
   /// noise [N or 1, H, W, 1] at the output's size; undefined for none.
   Tensor operator()(const Tensor& x, const Tensor& w, const Tensor& noise) const;
@@ -71,17 +72,18 @@ class StyledConv : public Module {
 
   ModulatedConv conv_;
   Scalar noise_, activate_;
+  double clamp_;
 };
 
 /// x [N, H, W, C] times factors [N, C].
 Tensor scaled(const Tensor& x, const Tensor& factors);
 
-/// Modulated 1x1 conv to 3 channels without demodulation, + bias, + the previous image upsampled by 2. Here
-/// the weights per sample, [3, in], are the small side: they are scaled, and x is read once, in a batched
+/// Modulated 1x1 conv to 3 channels without demodulation, + bias, clipped where `clamp` is positive, + the
+/// previous image upsampled by 2. Here the weights per sample, [3, in], are the small side: they are scaled, and x is read once, in a batched
 /// product. The result is float32 in bf16 too.
 class ToRgb : public Module {
  public:
-  ToRgb(const Placement& place, std::int64_t in, std::int64_t style, bool upsample);
+  ToRgb(const Placement& place, std::int64_t in, std::int64_t style, bool upsample, double clamp = 0);
 
   /// x [N, H, W, in], w [N, style], previous [N, H/2, W/2, 3] or undefined -> [N, H, W, 3].
   Tensor operator()(const Tensor& x, const Tensor& w, const Tensor& previous) const;
@@ -96,6 +98,7 @@ class ToRgb : public Module {
   Tensor bias_;
   std::unique_ptr<Upsample> upsample_;
   ModulatedConv conv_;
+  double clamp_;
 };
 
 }  // namespace om

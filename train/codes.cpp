@@ -1,5 +1,6 @@
 #include "train/codes.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -36,6 +37,19 @@ Tensor read_tensor(const Checkpoint& file, const std::string& name, const std::v
 }
 
 }  // namespace
+
+std::optional<std::int64_t> size_of_codes(const std::string& path) {
+  const Checkpoint file = read_checkpoint(path);
+  std::int64_t size = 0;
+  for (const auto& [name, tensor] : file.tensors)
+    if (name.starts_with("noise.") && tensor.shape.size() == 4) size = std::max(size, tensor.shape[3]);
+  const auto wplus = file.tensors.find("wplus");
+  if (size == 0 && wplus != file.tensors.end() && wplus->second.shape.size() == 3)
+    for (std::int64_t layers = 4; layers <= 18; layers += 2)
+      if (wplus->second.shape[1] == layers) size = std::int64_t{2} << (layers / 2);
+  if (size < 8 || size > 1024 || (size & (size - 1)) != 0) return std::nullopt;
+  return size;
+}
 
 Codes read_codes(const std::string& path, const Decoder& decoder, Backend& backend) {
   const Checkpoint file = read_checkpoint(path);

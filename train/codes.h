@@ -5,6 +5,7 @@
 // given.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,10 @@ struct Codes {
 /// InputError naming the file and the tensor where one is missing, has the wrong shape or type, or is not
 /// finite.
 Codes read_codes(const std::string& path, const Decoder& decoder, Backend& backend);
+
+/// The pixels of the images that a file's noise maps, or else its layers of latents, are for; nothing where
+/// it does not tell.
+std::optional<std::int64_t> size_of_codes(const std::string& path);
 
 /// Writes what `codes`, one per image and all of one kind, hold. The latent is named after `projection`.
 void write_codes(const std::string& path, const std::vector<Code>& codes, Projection projection);

@@ -60,7 +60,7 @@ void edit(Checkpoint& checkpoint, std::uint8_t what, std::uint8_t which, std::ui
     case 2:
       if (!shape.empty()) shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(at));
       break;
-    case 3: type = static_cast<FileType>(number % 10); break;
+    case 3: type = static_cast<FileType>(number % 20); break;
     case 4: tensors.erase(found); return;
     case 5: {  // under a neighbour's name or another prefix
       const std::array<std::string, 6> names = {

@@ -40,14 +40,21 @@ void read_pickles(Bytes file) {
 
 void read_all_tensors(const Checkpoint& checkpoint) {
   for (const auto& [name, tensor] : checkpoint.tensors) {
-    const FileTensor loaded = tensor.load();
+    const FileTensor loaded = tensor.read(checkpoint.path);
     if (loaded.data.size() != static_cast<std::uint64_t>(element_count(loaded.shape)) * size_of(loaded.type))
       fail("tensor ", printable(name), " has ", loaded.data.size(), " bytes for its shape");
-    to_f32(loaded);
+    if (is_number(loaded.type)) to_f32(loaded);
   }
 }
 
 void read_old_pytorch(Bytes file) { read_all_tensors(parse_checkpoint(file, file_name)); }
+
+/// The networks in it too: their names are translated and their settings judged.
+void read_nvidia(Bytes file) {
+  const Checkpoint checkpoint = parse_checkpoint(file, file_name);
+  read_all_tensors(checkpoint);
+  if (holds_network(checkpoint)) load_model(checkpoint, backend("cpu"));
+}
 
 void read_zip(Bytes file) {
   const auto source = memory_source(file, file_name);
@@ -71,7 +78,8 @@ void read_zip(Bytes file) {
 }
 
 void read_safetensors_file(Bytes file) {
-  for (const auto& [name, tensor] : parse_safetensors(file, file_name).tensors) to_f32(tensor);
+  for (const auto& [name, tensor] : parse_safetensors(file, file_name).tensors)
+    if (is_number(tensor.type)) to_f32(tensor);
 }
 
 std::span<const std::uint8_t> octets(Bytes file) {
@@ -128,6 +136,8 @@ constexpr std::array<Reader, 9> all{{
     // An entry unpacks to at most 100 times its size and 64 KiB; that one may be a pickle.
     {"zip", read_zip, [](std::uint64_t n) { return 100 * 64 * n + 16 * MiB; }},
     {"old_pytorch", read_old_pytorch, [](std::uint64_t n) { return 128 * n + 8 * MiB; }},
+    // Tensors take at most 8 times the file and 1 MiB, a network of them a little more.
+    {"nvidia", read_nvidia, [](std::uint64_t n) { return 256 * n + 16 * MiB; }},
     {"safetensors", read_safetensors_file, [](std::uint64_t n) { return 32 * n + 4 * MiB; }},
     // Deflate makes 1032 bytes of one, each of 8 pixels.
     {"png", read_png_file, [](std::uint64_t n) { return image_memory(n, 8 * 1032, 6); }},

@@ -22,7 +22,7 @@ struct Reader {
   std::uint64_t (*memory)(std::uint64_t bytes);  ///< the most that may be allocated at once
 };
 
-/// pickle, zip, old_pytorch, safetensors, png, jpeg, config, and model (tests/fuzz/model_recipe.h).
+/// pickle, zip, old_pytorch, nvidia, safetensors, png, jpeg, config, and model (tests/fuzz/model_recipe.h).
 std::span<const Reader> readers();
 
 /// The reader of that name; Error without.

@@ -8,6 +8,7 @@ std::vector<Seed> seeds(std::string_view reader) {
   if (reader == "pickle") return pickle_seeds();
   if (reader == "zip") return zip_seeds();
   if (reader == "old_pytorch") return old_pytorch_seeds();
+  if (reader == "nvidia") return nvidia_seeds();
   if (reader == "safetensors") return safetensors_seeds();
   if (reader == "config") return config_seeds();
   if (reader == "png") return png_seeds();
@@ -47,7 +48,26 @@ std::vector<std::string> words(std::string_view reader) {
             "data.pkl",
             "byteorder",
             "constants.pkl",
-            "data/0"};
+            "data/0",
+            "('storage', <class 'torch.FloatStorage'>, '",
+            "L119547037146038801333356L\n."};
+  if (reader == "nvidia")
+    return {"ctorch_utils.persistence\n_reconstruct_persistent_obj\n",
+            "ctorch.storage\n_load_from_bytes\n",
+            "cnumpy.core.multiarray\n_reconstruct\n",
+            "cnumpy.core.multiarray\nscalar\n",
+            "cnumpy._core.numeric\n_frombuffer\n",
+            "cnumpy\ndtype\n",
+            "cnumpy\nndarray\n",
+            "class_name",
+            "state",
+            "synthesis",
+            "mapping",
+            "conv_clamp",
+            "static_kwargs",
+            "components",
+            "variables",
+            "latin1"};
   if (reader == "safetensors")
     return {"\"dtype\":",
             "\"shape\":",

@@ -24,6 +24,7 @@ std::vector<std::string> words(std::string_view reader);
 std::vector<Seed> pickle_seeds();
 std::vector<Seed> zip_seeds();
 std::vector<Seed> old_pytorch_seeds();
+std::vector<Seed> nvidia_seeds();
 std::vector<Seed> safetensors_seeds();
 std::vector<Seed> config_seeds();
 std::vector<Seed> png_seeds();

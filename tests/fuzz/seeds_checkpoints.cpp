@@ -128,6 +128,21 @@ std::vector<Seed> zip_seeds() {
 
 std::vector<Seed> old_pytorch_seeds() {
   std::vector<Seed> out;
+  // protocols 0 and 1
+  const std::string magic = "L119547037146038801333356L\n.", data = le(6, 8) + six;
+  out.push_back(
+      {"text",
+       magic +
+           "I1001\n.(dp0\nVlittle_endian\np2\nI01\ns.(dp0\nVw\np1\nctorch._utils\n_rebuild_tensor_v2\np2\n"
+           "(P('storage', <class 'torch.FloatStorage'>, '94', 'cpu', 6, None)\nI0\n(I3\nI2\ntp3\n(I1\nI3\n"
+           "tp4\nI00\nccollections\nOrderedDict\np5\n(tRp6\ntp7\nRp8\ns.(lp0\nV94\np1\na." +
+           data});
+  out.push_back({"binary_text", magic + "M\xe9\x03.}q\0(X\x0d\0\0\0little_endianq\1I01\nu.}q\0"s +
+                                    p_text("w") + "ctorch._utils\n_rebuild_tensor_v2\n((" +
+                                    p_text("storage") + "ctorch\nFloatStorage\n" + p_text("94") +
+                                    p_text("cpu") +
+                                    "K\6NtQK\0(K\3K\2t(K\1K\3tI00\nccollections\nOrderedDict\n)RtRs."s +
+                                    "]q\0"s + p_text("94") + "a." + data});
   for (const Seed& root : roots())
     out.push_back({root.name, test::pytorch_old(root.bytes, {{"0", six}}), root.accepted});
   const test::TensorSpec half{.type = "HalfStorage", .count = 12, .shape = {12}, .strides = {1}};

@@ -59,6 +59,8 @@ void expect_close(const Case& c, const std::string& name, const Tensor& actual, 
 
 void run_stylegan1(const Case& c, Backend& backend);
 void run_stylegan2(const Case& c, Backend& backend);
+/// NVIDIA's pickles: stylegan2-ada and stylegan2-tf.
+void run_pickled_generator(const Case& c, Backend& backend);
 void run_encoder(const Case& c, Backend& backend);
 void run_training(const Case& c, Backend& backend);
 void run_inception(const Case& c, Backend& backend);

@@ -18,6 +18,8 @@ const std::map<std::string, Runner>& runners() {
   static const std::map<std::string, Runner> table = {{"stylegan1", run_stylegan1},
                                                       {"stylegan2", run_stylegan2},
                                                       {"encoder", run_encoder},
+                                                      {"stylegan2-ada", run_pickled_generator},
+                                                      {"stylegan2-tf", run_pickled_generator},
                                                       {"training", run_training},
                                                       {"inception", run_inception},
                                                       {"lpips", run_lpips},

@@ -5,7 +5,6 @@
 
 #include "autograd/grad.h"
 #include "autograd/ops.h"
-#include "models/stylegan1.h"
 #include "tests/golden/golden_case.h"
 #include "tests/golden/hash.h"
 
@@ -61,14 +60,26 @@ void run_stylegan2(const Case& c, Backend& backend) {
                decoder->synthesize(c.tensor("wplus", backend), c.list("noise", backend)), kTolerance);
 }
 
+void run_pickled_generator(const Case& c, Backend& backend) {
+  const auto decoder = load_generator(c.checkpoint(), backend);
+  const NoGrad no_grad;
+  const auto draw = [&](const Tensor& w) {
+    return decoder->synthesize(w.rank() == 2 ? repeat_latent(w, decoder->latents()) : w,
+                               decoder->stored_noise());
+  };
+  const Tensor w = decoder->map(c.tensor("z", backend));
+  expect_close(c, "w", w, kTolerance);
+  expect_close(c, "image_from_z", draw(w), kTolerance);
+  expect_close(c, "image_from_wplus_stored_noise", draw(c.tensor("wplus", backend)), kTolerance);
+  expect_close(c, "image_from_z_truncation_0.6", draw(truncate(w, decoder->latent_average(), 0.6)),
+               kTolerance);
+}
+
 void run_stylegan1(const Case& c, Backend& backend) {
-  const Checkpoint file = read_checkpoint(c.checkpoint());
-  const std::string prefix = "g_running.";
-  FileShapes shapes;
-  for (const auto& [name, tensor] : file.tensors)
-    if (name.starts_with(prefix)) shapes[name.substr(prefix.size())] = Shape{std::span(tensor.shape)};
-  const StyleGan1 decoder(StyleGan1Config::from_shapes(shapes, std::stoll(c.metadata("size"))), {backend});
-  fill(decoder, file, prefix);
+  LoadOptions options;
+  options.size = std::stoll(c.metadata("size"));
+  const auto generator = load_generator(c.checkpoint(), backend, options);
+  const Decoder& decoder = *generator;
   const NoGrad no_grad;
   const Tensor w = decoder.map(c.tensor("z", backend));
   expect_close(c, "w", w, kTolerance);

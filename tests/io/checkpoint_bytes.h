@@ -75,12 +75,17 @@ class ZipBuilder {
     int method = 0;
     std::uint64_t unpacked_size = UINT64_MAX;  // default: data.size()
     std::uint32_t unpacked_crc = 0;            // with method 8
+    bool no_crc = false;                       // 0 in its place
   };
   void add(const std::string& name, const std::string& data) { add(name, data, Claim{}); }
   void add(const std::string& name, const std::string& data, Claim claim) {
     const std::uint64_t size = claim.unpacked_size == UINT64_MAX ? data.size() : claim.unpacked_size;
     const std::string common = le(20, 2) + le(0, 2) + le(static_cast<std::uint64_t>(claim.method), 2) +
-                               le(0, 4) + le(claim.method ? claim.unpacked_crc : crc(data), 4) +
+                               le(0, 4) +
+                               le(claim.no_crc   ? 0
+                                  : claim.method ? claim.unpacked_crc
+                                                 : crc(data),
+                                  4) +
                                le(data.size(), 4) + le(size, 4) + le(name.size(), 2) + le(0, 2);
     directory_ += "PK\1\2" + le(20, 2) + common + le(0, 2) + le(0, 2) + le(0, 2) + le(0, 4) +
                   le(body_.size(), 4) + name;

@@ -118,7 +118,7 @@ TEST_F(ModelFile, SaysWhatWasLeft) {
   const Model model = load_model(read_checkpoint(path("g.safetensors")), cpu_);
   ASSERT_EQ(model.left.size(), 2U);
   EXPECT_EQ(model.left[0], "convs.0.conv.blur.kernel: not in the file, standard values used");
-  EXPECT_EQ(model.left[1], "d: 2 tensors that belong to neither network taken");
+  EXPECT_EQ(model.left[1], "d: 2 tensors that belong to no network taken");
 }
 
 TEST_F(ModelFile, RefusesWhatDoesNotFit) {
@@ -139,7 +139,7 @@ TEST_F(ModelFile, RefusesWhatDoesNotFit) {
   EXPECT_EQ(error_of(tensors), ": StyleGAN 2: style.1.weight is empty, [0, 6]");
 
   EXPECT_EQ(error_of({{"a", make_file_tensor({1}, std::vector<float>{1})}}),
-            ": holds neither a StyleGAN 2 generator nor an encoder (1 tensors)");
+            ": holds no network that is known (1 tensors)");
 }
 
 }  // namespace
