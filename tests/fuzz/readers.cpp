@@ -130,7 +130,7 @@ std::uint64_t image_memory(std::uint64_t bytes, std::uint64_t pixels_per_byte, s
   return 8 * MiB + 4 * bytes + per_pixel * std::min<std::uint64_t>(kMaxImagePixels, pixels_per_byte * bytes);
 }
 
-constexpr std::array<Reader, 9> all{{
+constexpr std::array<Reader, 10> all{{
     // 32 bytes a byte and 1 MiB of values; the stack and the memo beside them.
     {"pickle", read_pickles, [](std::uint64_t n) { return 64 * n + 4 * MiB; }},
     // An entry unpacks to at most 100 times its size and 64 KiB; that one may be a pickle.
