@@ -98,17 +98,10 @@ const std::vector<MixedSpec>& mixed_specs() {
   return specs;
 }
 
-/// 3x3 means with stride 1 over what lies inside the image.
-Tensor average_pool(const Tensor& x) {
-  const Tensor box = fir_filter({1, 1, 1}, 9, x.dtype(), x.backend());
-  const Tensor inside = Tensor::full({1, x.size(1), x.size(2), 1}, 1, x.dtype(), x.backend());
-  return blur(x, box, 1, 1) * reciprocal(blur(inside, box, 1, 1));
-}
-
 Tensor pooled(const Tensor& x, PoolKind kind) {
   switch (kind) {
     case PoolKind::none: return x;
-    case PoolKind::average: return average_pool(x);
+    case PoolKind::average: return average_pool3(x);
     case PoolKind::max: return max_pool2d(x, {3, 1, 1, false});
     case PoolKind::halving_max: return max_pool2d(x, {3, 2, 0, false});
   }

@@ -57,4 +57,10 @@ Tensor resize_linear(const Tensor& x, std::int64_t height, std::int64_t width) {
   return reshape(matmul(columns, reshape(rows, {n * height, w, c})), {n, height, width, c});
 }
 
+Tensor average_pool3(const Tensor& x) {
+  const Tensor box = fir_filter({1, 1, 1}, 9, x.dtype(), x.backend());
+  const Tensor inside = Tensor::full({1, x.size(1), x.size(2), 1}, 1, x.dtype(), x.backend());
+  return blur(x, box, 1, 1) * reciprocal(blur(inside, box, 1, 1));
+}
+
 }  // namespace om

@@ -19,4 +19,7 @@ Tensor blur(const Tensor& x, const Tensor& filter, std::int64_t before, std::int
 /// interpolate without align_corners or antialias): two products with interpolation matrices.
 Tensor resize_linear(const Tensor& x, std::int64_t height, std::int64_t width);
 
+/// The mean over the 3x3 neighbourhood of each pixel, as far as it lies inside the image: [N, H, W, C].
+Tensor average_pool3(const Tensor& x);
+
 }  // namespace om

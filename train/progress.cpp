@@ -31,24 +31,25 @@ Progress::~Progress() {
 }
 
 void Progress::report(const StepReport& step) {
+  advance(step.iteration, step.iterations, step.images, fmt::format("loss {:.4f}  ", step.loss));
+}
+
+void Progress::advance(std::int64_t done, std::int64_t total, std::int64_t images, const std::string& words) {
   const Clock::time_point now = Clock::now();
-  images_ += step.images;
+  images_ += images;
   ++steps_;
-  const bool last = step.iteration == step.iterations;
+  const bool last = done == total;
   const auto wait = terminal_ ? Clock::duration(redraw_after) : Clock::duration(plain_line_after);
   if (started_ && !last && now - last_ < wait) return;
   started_ = true;
   last_ = now;
 
   const double seconds = std::max(1e-9, std::chrono::duration<double>(now - start_).count());
-  const double left =
-      seconds / static_cast<double>(steps_) * static_cast<double>(step.iterations - step.iteration);
-  const std::string numbers =
-      fmt::format("{}/{}  loss {:.4f}  {:.2f} img/s  {} left", step.iteration, step.iterations, step.loss,
-                  static_cast<double>(images_) / seconds, duration(left));
+  const double left = seconds / static_cast<double>(steps_) * static_cast<double>(total - done);
+  const std::string numbers = fmt::format("{}/{}  {}{:.2f} img/s  {} left", done, total, words,
+                                          static_cast<double>(images_) / seconds, duration(left));
   if (terminal_) {
-    const auto filled =
-        static_cast<std::size_t>(bar_width * step.iteration / std::max<std::int64_t>(1, step.iterations));
+    const auto filled = static_cast<std::size_t>(bar_width * done / std::max<std::int64_t>(1, total));
     fmt::print(stream_, "\r[{:<{}}] {}\x1b[K", std::string(filled, '#'), bar_width, numbers);
     drawn_ = true;
   } else {

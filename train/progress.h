@@ -21,6 +21,9 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void report(const StepReport& step);
+  /// The same for any work: `done` of `total` steps, `images` more than at the last call, and words (with
+  /// their own spaces behind) between the count and the pace.
+  void advance(std::int64_t done, std::int64_t total, std::int64_t images, const std::string& words);
   /// A line of its own above the bar.
   void line(const std::string& text);
 

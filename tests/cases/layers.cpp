@@ -140,6 +140,8 @@ std::vector<Case> layer_cases() {
   for (const std::int64_t side : {2, 9})
     cases.push_back(layer(text("resample/linear_to_", side), {normal({2, 3, 5, 2})},
                           [side](const Inputs& in) { return resize_linear(in[0], side, side + 1); }));
+  cases.push_back(layer("resample/average_pool3", {normal({2, 3, 4, 2})},
+                        [](const Inputs& in) { return average_pool3(in[0]); }));
   cases.push_back(layer("resample/blur", {normal({1, 5, 4, 2})}, [](const Inputs& in) {
     return blur(in[0], fir_filter({1, 3, 3, 1}, 4, in[0].dtype(), in[0].backend()), 1, 1);
   }));
