@@ -37,7 +37,7 @@ Tensor scaled(const Tensor& x, const Tensor& factors) {
   return channel_activation(x, {.scale = per_channel(factors)});
 }
 
-ModulatedConv::Result ModulatedConv::operator()(const Tensor& scaled, const Tensor& style) const {
+ModulatedConv::Result ModulatedConv::on_scaled(const Tensor& scaled, const Tensor& style) const {
   const bool up = options_.kind == Kind::up;
   Tensor y = up ? conv2d_input_grad(scaled, weight_, 2 * scaled.size(1) + options_.kernel - 2,
                                     2 * scaled.size(2) + options_.kernel - 2, Conv2d::same(2, 0))
@@ -75,7 +75,7 @@ Tensor StyledConv::operator()(const Tensor& x, const Tensor& w, const Tensor& no
 
 Tensor StyledConv::on_scaled(const Tensor& scaled, const Tensor& style, const Tensor& noise,
                              const Tensor& next) const {
-  const ModulatedConv::Result y = conv_(scaled, style);
+  const ModulatedConv::Result y = conv_.on_scaled(scaled, style);
   ChannelActivation form{.scale = y.demodulation,
                          .bias = activate_.value,
                          .noise = noise,

@@ -35,7 +35,7 @@ class ModulatedConv : public Module {
   Tensor style(const Tensor& w) const { return modulation_(w); }
   /// `scaled` [N, H, W, in] is the image times s. Upsampling is a transposed convolution of stride 2, then
   /// the FIR filter.
-  Result operator()(const Tensor& scaled, const Tensor& style) const;
+  Result on_scaled(const Tensor& scaled, const Tensor& style) const;
   /// The weights of a 1x1 kernel without demodulation, scaled by s: [N, out, in].
   Tensor weights_per_sample(const Tensor& style) const;
 

@@ -42,7 +42,8 @@ TEST(Epsilon, OfDemodulationIs1e8th) {
     const ModulatedConv conv(place(), {1, 1, 1, 1, kind, true});
     set(conv, "weight", 1);
     set(conv, "modulation.bias", 1e-4);  // the style
-    const ModulatedConv::Result y = conv(numbers({1, 1, 1, 1}, {1}), numbers({1, 1}, {0}));
+    const Tensor style = conv.style(numbers({1, 1}, {0}));
+    const ModulatedConv::Result y = conv.on_scaled(numbers({1, 1, 1, 1}, {1}), style);
     expect_near(y.demodulation, {1e4 * kHalfRoot});
   }
 }
