@@ -117,16 +117,16 @@ int denoise(const DenoiseOptions& options, const Common& common) {
   OutputNames noisy_name(noisy_folder, inputs.files_and({options.model, options.generator}));
   Pace pace(inputs.files().size());
   while (const auto item = inputs.next()) {
-    const DenoisePair pair = denoise_pair(item->image, options.sigma.value_or(0), settings, side,
-                                          static_cast<std::uint64_t>(common.seed), picture_of(item->image));
-    const FloatImage made = reconstruct(*model, pair.noisy, backend);
+    const ImagePair pair = denoise_pair(item->image, options.sigma.value_or(0), settings, side,
+                                        static_cast<std::uint64_t>(common.seed), picture_of(item->image));
+    const FloatImage made = reconstruct(*model, pair.input, backend);
     const Image output = options.grey ? to_grey(to_image(made)) : to_image(made);
     Denoised result{item->file, output_name.of(item->file), {}, {}};
     write_png(result.output, output);
     if (options.sigma) {
-      write_png(noisy_name(result.output.stem().string()), pair.noisy);
-      result.noisy = score(item->file, pair.clean, to_float_image(pair.noisy));
-      result.denoised = score(item->file, pair.clean, options.grey ? to_float_image(output) : made);
+      write_png(noisy_name(result.output.stem().string()), pair.input);
+      result.noisy = score(item->file, pair.target, to_float_image(pair.input));
+      result.denoised = score(item->file, pair.target, options.grey ? to_float_image(output) : made);
     }
     results.push_back(std::move(result));
     pace.step();

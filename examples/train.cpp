@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cctype>
 #include <cstring>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 
 #include "examples/common.h"
+#include "examples/inputs.h"
 #include "io/same_file.h"
 #include "io/shown.h"
 #include "tensor/error.h"
@@ -92,16 +94,32 @@ std::string resume_line(const TrainCommand& command, const Common& common) {
   return line;
 }
 
-/// UsageError where the run's files would take the place of what it reads.
-void keep_inputs(const TrainCommand& command, const TrainConfig& config) {
+/// Whether a path leads into a folder.
+bool lies_in(const std::string& path, const std::string& folder) {
+  std::error_code error;
+  const auto inside = std::filesystem::weakly_canonical(std::filesystem::absolute(path), error);
+  const auto outside = std::filesystem::weakly_canonical(std::filesystem::absolute(folder), error);
+  const auto [end, rest] = std::mismatch(outside.begin(), outside.end(), inside.begin(), inside.end());
+  return !error && (end == outside.end() || end->empty());
+}
+
+/// UsageError where the run's files would take the place of what it reads, or an option would be without
+/// effect.
+void check_command(const TrainCommand& command, const TrainConfig& config,
+                   const std::vector<std::string>& given) {
   const RunFolder run(command.out);
+  if (config.task != "denoise")
+    for (const char* key : {"sigmas", "noise_channels", "noise_at", "grey"})
+      if (std::find(given.begin(), given.end(), key) != given.end() && !command.resume)
+        fail<UsageError>("'", key, "' needs --task denoise");
   std::vector<std::string> files = {command.config_file};
   for (const ConfigKey& key : config_keys())
     if (key.path) files.push_back(path_of(config, key.name));
   std::erase(files, "");
   for (const std::string& output : {run.metrics_file(), run.model_file()}) refuse_overwriting(output, files);
   for (const std::string& folder : {config.images, config.val})
-    if (!folder.empty() && same_file(folder, run.samples_folder()))
+    if (!folder.empty() &&
+        (same_file(folder, run.samples_folder()) || (config.recursive && lies_in(run.path(), folder))))
       fail<UsageError>(shown(folder), ": is where the run writes its samples; the images must lie elsewhere");
 }
 
@@ -114,7 +132,7 @@ int train_encoder(const TrainCommand& command, const Common& common) {
     const std::vector<std::string> keys = apply_file(config, command.config_file, options.given);
     options.given.insert(options.given.end(), keys.begin(), keys.end());
   }
-  keep_inputs(command, config);
+  check_command(command, config, options.given);
   Backend& backend = start(common);
 
   Progress progress;
@@ -140,6 +158,28 @@ Command train_command() {
       {{"--generator", "FILE", &s.generator, "Checkpoint with the generator, PyTorch's or ours"},
        {"--images", "DIR", &s.images, "Folder of PNG, JPEG and WebP files to train on"},
        {"--val", "DIR", &s.val, "Folder to measure on"},
+       {"--recursive", "", &s.recursive, kRecursiveHelp},
+       {"--task",
+        "reconstruct|denoise",
+        &s.task,
+        "What the pictures are shown as: themselves, or with noise to remove",
+        false,
+        {"reconstruct", "denoise"}},
+       {"--sigmas", "S,S,..", &s.sigmas,
+        "denoise: deviations (of 255), one drawn for each picture (default 5,10,15,25,35,50)"},
+       {"--noise-channels",
+        "independent|shared",
+        &s.noise_channels,
+        "denoise: noise of its own for each channel or one for all (default independent)",
+        false,
+        {"independent", "shared"}},
+       {"--noise-at",
+        "file|model",
+        &s.noise_at,
+        "denoise: noise added at the file's resolution or at the model's (default file)",
+        false,
+        {"file", "model"}},
+       {"--grey", "", &s.grey, "denoise: grey pictures and noise"},
        {"--out", "RUN", &c->out, "Folder of the run: settings, metrics, checkpoints, model", kRequired},
        {"--strategy",
         "NAME",

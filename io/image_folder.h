@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,6 +42,11 @@ class ImageFolder {
 /// (splitmix64).
 std::vector<uint32_t> epoch_order(uint64_t seed, uint64_t epoch, size_t n);
 
+/// What a network is shown and what it is to give, of one size.
+struct ImagePair {
+  Image input, target;
+};
+
 struct LoaderOptions {
   int size = 256;     ///< images are resized to size x size, disregarding their aspect ratio
   int batch = 4;      ///< images in a batch
@@ -50,6 +56,10 @@ struct LoaderOptions {
   size_t cache_bytes = size_t{256} << 20;  ///< resized images kept in memory, so later epochs decode nothing
   int rank = 0;  ///< of several processes sharing one stream, batch by batch in turn
   int ranks = 1;
+  /// Makes a pair, both size x size, of a file's image and its position in the stream; called in the decoding
+  /// threads, so it must not depend on anything else. Unset: the image, resized, is both. What is kept in
+  /// memory then are the decoded images.
+  std::function<ImagePair(const Image& image, int64_t position)> make_pair = {};
 };
 
 /// Images of consecutive positions.
@@ -57,6 +67,7 @@ struct ImageBatch {
   int64_t position = 0;         ///< of the first image
   std::vector<size_t> files;    ///< indices into the folder, replacements already made
   std::vector<uint8_t> pixels;  ///< [batch, size, size, 3]
+  std::vector<uint8_t> inputs;  ///< the same for what the network is shown; empty without make_pair
 };
 
 /// Decodes ahead in its own threads. One thread at a time may call it.

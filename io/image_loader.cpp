@@ -24,9 +24,10 @@ namespace {
 
 using Order = std::shared_ptr<const std::vector<uint32_t>>;
 
-/// What reading one file came to: its resized pixels, or why there are none.
+/// What reading one file came to: its image (resized, where that is all that becomes of it), or why there is
+/// none.
 struct Outcome {
-  std::vector<uint8_t> pixels;
+  Image image;
   std::string error;
   bool readable() const { return error.empty(); }
 };
@@ -164,6 +165,7 @@ class ImageLoader::Work {
     pending->batch.position = next_to_enqueue_ + static_cast<int64_t>(options_.rank) * options_.batch;
     pending->batch.files.resize(count);
     pending->batch.pixels.resize(count * image_bytes());
+    if (options_.make_pair) pending->batch.inputs.resize(count * image_bytes());
     for (size_t i = 0; i < count; ++i) {
       const uint64_t position = static_cast<uint64_t>(pending->batch.position) + i;
       pending->items.push_back({order_of(position / folder_.size()), position % folder_.size(), {}});
@@ -208,14 +210,27 @@ class ImageLoader::Work {
       const SharedOutcome outcome = load(file);
       if (outcome->readable()) {
         pending.batch.files[index] = file;
-        std::memcpy(pending.batch.pixels.data() + index * image_bytes(), outcome->pixels.data(),
-                    image_bytes());
+        if (!options_.make_pair) {
+          put(outcome->image, pending.batch.pixels, index);
+          return;
+        }
+        const ImagePair pair =
+            options_.make_pair(outcome->image, pending.batch.position + static_cast<int64_t>(index));
+        put(pair.target, pending.batch.pixels, index);
+        put(pair.input, pending.batch.inputs, index);
         return;
       }
       item.failures.push_back({file, outcome->error});
     }
     fail<InputError>(one_line(folder_.folder()),
                      ": holds no readable image (the first tried: ", item.failures.front().reason, ")");
+  }
+
+  void put(const Image& image, std::vector<uint8_t>& pixels, size_t index) const {
+    if (image.pixels.size() != image_bytes())
+      fail("ImageLoader: expected images of ", options_.size, " pixels a side, got ", image.height, "x",
+           image.width);
+    std::memcpy(pixels.data() + index * image_bytes(), image.pixels.data(), image_bytes());
   }
 
   SharedOutcome load(size_t file) {
@@ -225,12 +240,13 @@ class ImageLoader::Work {
     }
     Outcome read;
     try {
-      read.pixels = resize_bilinear(read_image(folder_.file(file)), options_.size, options_.size).pixels;
+      read.image = read_image(folder_.file(file));
+      if (!options_.make_pair) read.image = resize_bilinear(read.image, options_.size, options_.size);
     } catch (const InputError& error) {
       read.error = error.what();
     }
     auto outcome = std::make_shared<const Outcome>(std::move(read));
-    const size_t bytes = outcome->pixels.size();
+    const size_t bytes = outcome->image.pixels.size();
     const std::scoped_lock lock(mutex_);
     if (!cache_[file] && cached_bytes_ + bytes <= options_.cache_bytes) {
       cache_[file] = outcome;

@@ -17,7 +17,8 @@ namespace om {
 namespace {
 
 using Field = std::variant<std::string TrainConfig::*, std::int64_t TrainConfig::*, double TrainConfig::*,
-                           std::optional<double> TrainConfig::*, std::optional<std::int64_t> TrainConfig::*>;
+                           std::optional<double> TrainConfig::*, std::optional<std::int64_t> TrainConfig::*,
+                           bool TrainConfig::*, std::vector<double> TrainConfig::*>;
 
 template <class T>
 constexpr bool is_optional = false;
@@ -40,8 +41,14 @@ const std::vector<Key>& table() {
       {"init", &C::init, true},
       {"images", &C::images, true},
       {"val", &C::val, true},
+      {"recursive", &C::recursive, true},  // where pictures lie, as the paths say it
       {"lpips", &C::lpips, true},
       {"lpips_heads", &C::lpips_heads, true},
+      {"task", &C::task},
+      {"sigmas", &C::sigmas, false, 0, kMaxSigma},
+      {"noise_channels", &C::noise_channels},
+      {"noise_at", &C::noise_at},
+      {"grey", &C::grey},
       {"strategy", &C::strategy},
       {"iterations", &C::iterations, false, 0, 1e12},
       {"stage1_iterations", &C::stage1_iterations, false, 0, 1e12},
@@ -110,8 +117,12 @@ std::string range_complaint(const TrainConfig& config, const Key& key) {
         using T = std::remove_cvref_t<decltype(config.*field)>;
         if constexpr (is_optional<T>) {
           return config.*field ? complaint(static_cast<double>(*(config.*field))) : "";
-        } else if constexpr (std::is_same_v<T, std::string>) {
+        } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, bool>) {
           return "";
+        } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+          std::string first;
+          for (const double x : config.*field) first = first.empty() ? complaint(x) : first;
+          return first;
         } else {
           return complaint(static_cast<double>(config.*field));
         }
@@ -137,6 +148,15 @@ void read_value(TrainConfig& config, const Key& key, const JsonValue& value, con
           const std::optional<std::string> path = key.path ? path_of_text(*words) : *words;
           if (!path) fail<InputError>(name, ": '", key.name, "' begins with bytes: and holds a broken %XX");
           target = *path;
+        } else if constexpr (std::is_same_v<T, bool>) {
+          const auto* flag = std::get_if<bool>(&value);
+          if (flag == nullptr) fail<InputError>(name, ": '", key.name, "' expects true or false");
+          target = *flag;
+        } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+          const auto* list = std::get_if<std::vector<double>>(&value);
+          if (list == nullptr)
+            fail<InputError>(name, ": '", key.name, "' expects a list of numbers, [5, 10]");
+          target = *list;
         } else if (is_optional<T> && std::holds_alternative<std::nullptr_t>(value)) {
           target = T{};
         } else if constexpr (std::is_same_v<T, double> || std::is_same_v<T, std::optional<double>>) {
@@ -146,6 +166,12 @@ void read_value(TrainConfig& config, const Key& key, const JsonValue& value, con
         }
       },
       key.field);
+}
+
+std::string list_text(const std::vector<double>& list) {
+  std::string out;
+  for (const double x : list) out += (out.empty() ? "[" : ", ") + json_text(x);
+  return out.empty() ? "[]" : out + "]";
 }
 
 std::string place(const std::string& path) {
@@ -158,12 +184,17 @@ std::string place(const std::string& path) {
 
 }  // namespace
 
+DenoiseSettings TrainConfig::denoise_settings() const {
+  return {om::noise_at(noise_at), om::noise_channels(noise_channels), grey};
+}
+
 Projection TrainConfig::projection() const { return latent == "z" ? Projection::z : Projection::wplus; }
 
 const std::vector<ConfigKey>& config_keys() {
   static const std::vector<ConfigKey> keys = [] {
     std::vector<ConfigKey> out;
-    for (const Key& key : table()) out.push_back({key.name, key.path});
+    for (const Key& key : table())
+      out.push_back({key.name, key.path && std::holds_alternative<std::string TrainConfig::*>(key.field)});
     return out;
   }();
   return keys;
@@ -218,6 +249,10 @@ std::string to_json(const TrainConfig& config, bool paths) {
             return x ? std::to_string(*x) : "null";
           } else if constexpr (std::is_same_v<T, std::int64_t>) {
             return std::to_string(x);
+          } else if constexpr (std::is_same_v<T, bool>) {
+            return x ? "true" : "false";
+          } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+            return list_text(x);
           } else if constexpr (std::is_same_v<T, std::string>) {
             return json_text(key.path ? text_of_path(x) : x);
           } else {
@@ -256,6 +291,10 @@ void expect_equal(const TrainConfig& stored, const TrainConfig& given, const std
           [&](auto field) {
             if constexpr (is_optional<std::remove_cvref_t<decltype(config.*field)>>) {
               return config.*field ? text(*(config.*field)) : std::string("unset");
+            } else if constexpr (std::is_same_v<decltype(field), std::vector<double> TrainConfig::*>) {
+              return list_text(config.*field);
+            } else if constexpr (std::is_same_v<decltype(field), bool TrainConfig::*>) {
+              return std::string(config.*field ? "true" : "false");
             } else {
               return text(config.*field);
             }
@@ -278,6 +317,14 @@ void check(const TrainConfig& config) {
       fail<UsageError>(complaint);
   if (config.generator.empty()) fail<UsageError>("'generator' is missing: the checkpoint of the generator");
   if (config.images.empty()) fail<UsageError>("'images' is missing: the folder to train on");
+  if (config.task != "reconstruct" && config.task != "denoise")
+    fail<UsageError>("'task' must be reconstruct or denoise, got '", printable(config.task), "'");
+  if (config.noise_at != "file" && config.noise_at != "model")
+    fail<UsageError>("'noise_at' must be file or model, got '", printable(config.noise_at), "'");
+  if (config.noise_channels != "independent" && config.noise_channels != "shared")
+    fail<UsageError>("'noise_channels' must be independent or shared, got '",
+                     printable(config.noise_channels), "'");
+  if (config.sigmas.empty()) fail<UsageError>("'sigmas' names none to draw from");
   if (config.latent != "wplus" && config.latent != "z")
     fail<UsageError>("'latent' must be wplus or z, got '", printable(config.latent), "'");
   if (config.strategy != "plain" && config.strategy != "two-networks" && config.strategy != "learning-rate")

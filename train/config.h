@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "models/encoder.h"
+#include "train/denoise.h"
 
 namespace om {
 
@@ -20,7 +21,13 @@ struct TrainConfig {
   std::string val;          ///< folder to measure on; empty: none
   std::string lpips;        ///< torchvision backbone; empty: mean squared error alone
   std::string lpips_heads;  ///< the lpips package's heads for it
+  bool recursive = false;   ///< the folders with their subfolders
   // settings
+  std::string task = "reconstruct";               ///< or "denoise": see train/denoise.h
+  std::vector<double> sigmas = kSigmas;           ///< of the noise, drawn from for each picture
+  std::string noise_channels = "independent";     ///< or "shared"
+  std::string noise_at = "file";                  ///< or "model"
+  bool grey = false;                              ///< pictures and noise
   std::string strategy = "plain";                 ///< or "two-networks", "learning-rate": see train/stage.h
   std::int64_t iterations = 100'000;              ///< of the last stage
   std::optional<std::int64_t> stage1_iterations;  ///< of the first of two; iterations where unset
@@ -43,6 +50,7 @@ struct TrainConfig {
   std::int64_t log_every = 1;         ///< iterations per line of metrics.jsonl
 
   Projection projection() const;
+  DenoiseSettings denoise_settings() const;
   bool two_stages() const { return strategy != "plain"; }
 };
 

@@ -99,8 +99,8 @@ Image with_noise(const Image& image, double sigma, NoiseChannels channels, std::
   return noisy;
 }
 
-DenoisePair denoise_pair(const Image& image, double sigma, const DenoiseSettings& settings, int side,
-                         std::uint64_t seed, std::uint64_t picture) {
+ImagePair denoise_pair(const Image& image, double sigma, const DenoiseSettings& settings, int side,
+                       std::uint64_t seed, std::uint64_t picture) {
   const Image original = settings.grey ? to_grey(image) : image;
   const NoiseChannels channels = settings.grey ? NoiseChannels::shared : settings.channels;
   Image clean = resize_bilinear(original, side, side);

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "io/image.h"
+#include "io/image_folder.h"
 
 namespace om {
 
@@ -56,11 +56,8 @@ double draw_sigma(const std::vector<double>& sigmas, std::uint64_t seed, std::ui
 Image with_noise(const Image& image, double sigma, NoiseChannels channels, std::uint64_t seed,
                  std::uint64_t picture);
 
-/// What the model is shown and what it is to give, both side x side.
-struct DenoisePair {
-  Image noisy, clean;
-};
-DenoisePair denoise_pair(const Image& image, double sigma, const DenoiseSettings& settings, int side,
-                         std::uint64_t seed, std::uint64_t picture);
+/// The noisy picture (input) and the clean one (target), both side x side.
+ImagePair denoise_pair(const Image& image, double sigma, const DenoiseSettings& settings, int side,
+                       std::uint64_t seed, std::uint64_t picture);
 
 }  // namespace om

@@ -13,12 +13,17 @@ class Reader final : public nlohmann::json_sax<Json> {
 
   bool null() override { return take(nullptr); }
   bool boolean(bool value) override { return take(value); }
-  bool number_integer(number_integer_t value) override { return take(std::int64_t{value}); }
+  bool number_integer(number_integer_t value) override {
+    return list_ ? item(static_cast<double>(value)) : take(std::int64_t{value});
+  }
   bool number_unsigned(number_unsigned_t value) override {
+    if (list_) return item(static_cast<double>(value));
     const auto whole = static_cast<std::int64_t>(value);
     return whole >= 0 ? take(whole) : take(static_cast<double>(value));
   }
-  bool number_float(number_float_t value, const string_t&) override { return take(value); }
+  bool number_float(number_float_t value, const string_t&) override {
+    return list_ ? item(value) : take(value);
+  }
   bool string(string_t& value) override { return take(std::move(value)); }
   bool binary(binary_t&) override { return false; }
   bool key(string_t& value) override {
@@ -29,7 +34,13 @@ class Reader final : public nlohmann::json_sax<Json> {
     if (depth_ == 0) out_.is_object = true;
     return open();
   }
-  bool start_array(std::size_t) override { return open(); }
+  bool start_array(std::size_t) override {
+    if (depth_ != 1 || !out_.is_object || list_) return open();
+    take(std::vector<double>());
+    list_ = true;
+    ++depth_;
+    return true;
+  }
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
   bool parse_error(std::size_t position, const std::string&, const Json::exception& error) override {
@@ -38,7 +49,19 @@ class Reader final : public nlohmann::json_sax<Json> {
   }
 
  private:
+  bool item(double value) {
+    if (auto* list = std::get_if<std::vector<double>>(&out_.members.back().second)) list->push_back(value);
+    return true;
+  }
+  /// The array that is open holds something that is no number.
+  void spoil() {
+    if (!list_) return;
+    out_.nests = true;
+    out_.members.back().second = std::monostate();
+    list_ = false;
+  }
   bool open() {
+    spoil();
     if (depth_ > 0) out_.nests = true;
     take(std::monostate());
     ++depth_;
@@ -46,16 +69,23 @@ class Reader final : public nlohmann::json_sax<Json> {
   }
   bool close() {
     --depth_;
+    list_ = false;
     return true;
   }
-  bool take(JsonValue value) {
-    if (depth_ == 1 && out_.is_object) out_.members.emplace_back(std::move(key_), std::move(value));
+  template <class T>
+  bool take(T value) {
+    spoil();
+    if (depth_ != 1 || !out_.is_object) return true;
+    auto& [key, place] = out_.members.emplace_back();
+    key = std::move(key_);
+    place = std::move(value);
     return true;
   }
 
   FlatJson& out_;
   std::string key_;
   int depth_ = 0;
+  bool list_ = false;  // inside an array of numbers so far
 };
 
 }  // namespace

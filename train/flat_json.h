@@ -13,12 +13,14 @@
 
 namespace om {
 
-/// monostate: an object or array, whose content is not kept. Whole numbers beyond 64 bits are double.
-using JsonValue = std::variant<std::monostate, std::nullptr_t, bool, std::int64_t, double, std::string>;
+/// monostate: an object, or an array of more than numbers, whose content is not kept. Whole numbers beyond 64
+/// bits are double.
+using JsonValue = std::variant<std::monostate, std::nullptr_t, bool, std::int64_t, double, std::string,
+                               std::vector<double>>;
 
 struct FlatJson {
   bool is_object = false;
-  bool nests = false;  ///< a member is an object or an array
+  bool nests = false;  ///< a member is an object, or an array of more than numbers
   std::vector<std::pair<std::string, JsonValue>> members;
   bool valid = false;                    ///< all of the text is JSON
   std::optional<std::size_t> broken_at;  ///< the byte where it is not; unset for a number out of range

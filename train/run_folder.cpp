@@ -63,9 +63,19 @@ std::string RunFolder::sample_file(std::int64_t iteration) const {
 bool RunFolder::has_settings() const { return is_there(config_file()); }
 
 bool RunFolder::holds_a_run() const {
-  std::error_code ignored;
-  const bool measured = is_there(metrics_file()) && !fs::is_empty(metrics_file(), ignored);
-  return has_settings() || measured || is_there(model_file()) || !checkpoints().empty();
+  return has_steps() || is_there(model_file()) || !checkpoints().empty();
+}
+
+bool RunFolder::has_steps() const {
+  if (!is_there(metrics_file())) return false;
+  const auto source = open_source(metrics_file());
+  ByteReader reader(*source);
+  try {
+    while (reader.remaining() > 0)
+      if (parse_line(reader.line(longest_line)).iteration > 0) return true;
+  } catch (const InputError&) {  // the end of something that is no line
+  }
+  return false;
 }
 
 void RunFolder::create() const {

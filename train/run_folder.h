@@ -1,6 +1,7 @@
 // What a training run leaves on disk.
 //
 //   RUN/config.json                        the resolved settings
+//   RUN/inputs.json                        what tells generator and pictures apart from others (run_inputs.h)
 //   RUN/metrics.jsonl                      one JSON object a line; nothing in it depends on time or machine
 //   RUN/checkpoints/000100.safetensors     everything that continues the run after iteration 100
 //   RUN/samples/000100.png                 inputs beside their reconstructions
@@ -23,6 +24,7 @@ class RunFolder {
 
   const std::string& path() const { return path_; }
   std::string config_file() const { return path_ + "/config.json"; }
+  std::string inputs_file() const { return path_ + "/inputs.json"; }
   std::string metrics_file() const { return path_ + "/metrics.jsonl"; }
   std::string stage1_file() const { return path_ + "/stage1.safetensors"; }
   std::string model_file() const { return path_ + "/model.safetensors"; }
@@ -30,9 +32,11 @@ class RunFolder {
   std::string samples_folder() const { return path_ + "/samples"; }
   std::string sample_file(std::int64_t iteration) const;
 
-  /// True where settings, metrics, a model or a checkpoint lie there.
+  /// True where a model, a checkpoint or the metrics of a finished step lie there. Settings alone are what a
+  /// start that failed leaves, and block no other.
   bool holds_a_run() const;
   bool has_settings() const;
+  bool has_steps() const;
 
   /// Makes the folders that are missing. Error naming the folder and the reason.
   void create() const;

@@ -17,10 +17,12 @@ namespace om {
 class RunPictures {
  public:
   using Log = std::function<void(const std::string&)>;
+  /// What the model is shown of a picture and what it is to give, of the model's size.
+  using MakePair = std::function<ImagePair(const Image&)>;
 
   /// Samples come from `val`, or from `images` where it is null. What is passed must outlive it.
   RunPictures(const Autoencoder& model, const ImageFolder& images, const ImageFolder* val, std::uint64_t seed,
-              Backend& backend, const std::atomic<bool>* stop, Log log);
+              Backend& backend, const std::atomic<bool>* stop, Log log, MakePair make_pair = {});
 
   /// Inputs beside their reconstructions; nothing where no picture can be read.
   void write_samples(const std::string& file, NoiseMaps noise);
@@ -34,7 +36,7 @@ class RunPictures {
   std::size_t unreadable() const { return named_.size(); }
 
  private:
-  std::optional<Image> read_resized(const std::filesystem::path& file);
+  std::optional<ImagePair> read_pair(const std::filesystem::path& file);
   /// Calls body(file, picture, number) for each; false where a stop came first.
   template <class Body>
   bool for_each(const Body& body);
@@ -46,6 +48,7 @@ class RunPictures {
   Backend& backend_;
   const std::atomic<bool>* stop_;
   Log log_;
+  MakePair make_pair_;
   std::set<std::string> named_;
 };
 

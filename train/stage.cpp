@@ -56,11 +56,11 @@ Training::Training(const Autoencoder& model, const Lpips* lpips, const StageReci
   for (const ParameterGroup& group : adam_.groups()) first_rates_.push_back(group.lr);
 }
 
-StepResult Training::step(std::int64_t done, const Tensor& images) {
+StepResult Training::step(std::int64_t done, const Tensor& images, const Tensor& targets) {
   for (std::size_t g = 0; g < first_rates_.size(); ++g) adam_.set_lr(g, rate(g, done));
   std::vector<Tensor> noise;
   if (recipe_.random_noise) noise = model_.decoder().random_noise(1, random_);
-  return training_step(model_, lpips_, adam_, images, noise);
+  return training_step(model_, lpips_, adam_, images, noise, targets);
 }
 
 }  // namespace om

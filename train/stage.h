@@ -47,8 +47,9 @@ class Training {
   /// null.
   Training(const Autoencoder& model, const Lpips* lpips, const StageRecipe& recipe, RandomSource& random);
 
-  /// The stage's step after `done` finished ones. images [N, S, S, 3] in [-1, 1].
-  StepResult step(std::int64_t done, const Tensor& images);
+  /// The stage's step after `done` finished ones. images [N, S, S, 3] in [-1, 1]; targets as training_step
+  /// has them.
+  StepResult step(std::int64_t done, const Tensor& images, const Tensor& targets = {});
 
   /// A group's rate in that step.
   double rate(std::size_t group, std::int64_t done) const {

@@ -12,10 +12,13 @@
 #include "io/atomic_file.h"
 #include "io/image_folder.h"
 #include "io/model_file.h"
+#include "io/same_file.h"
+#include "io/shown.h"
 #include "nn/initial.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/run_folder.h"
+#include "train/run_inputs.h"
 #include "train/run_pictures.h"
 #include "train/stage.h"
 #include "train/start.h"
@@ -23,13 +26,19 @@
 namespace om {
 namespace {
 
+/// What a resumed run may find elsewhere, told by content (train/run_inputs.h).
+constexpr std::pair<const char*, std::string TrainConfig::*> kMovable[] = {
+    {"generator", &TrainConfig::generator}, {"images", &TrainConfig::images}, {"val", &TrainConfig::val}};
+
 std::string absolute(const std::string& path) {
   return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
 }
 
 /// The settings that the run will have: the stored ones on resuming (a larger `iterations` extends them),
 /// else the given ones with absolute paths.
-TrainConfig resolve(const TrainConfig& given, const TrainOptions& options, const RunFolder& folder) {
+/// `moved` gets the names of inputs that the caller names elsewhere than the run had them.
+TrainConfig resolve(const TrainConfig& given, const TrainOptions& options, const RunFolder& folder,
+                    std::vector<std::string>& moved) {
   if (options.out.empty()) fail<UsageError>("'out' is missing: the folder of the run");
   if (options.resume && folder.has_settings()) {
     TrainConfig stored;
@@ -41,6 +50,13 @@ TrainConfig resolve(const TrainConfig& given, const TrainOptions& options, const
       stored.iterations = given.iterations;
       keys.erase(iterations);
     }
+    for (const auto& [name, path] : kMovable) {
+      const auto key = std::find(keys.begin(), keys.end(), name);
+      if (key == keys.end() || (stored.*path).empty() || same_file(stored.*path, given.*path)) continue;
+      stored.*path = absolute(given.*path);
+      moved.emplace_back(name);
+      keys.erase(key);
+    }
     expect_equal(stored, given, keys);
     check(stored);
     return stored;
@@ -50,6 +66,9 @@ TrainConfig resolve(const TrainConfig& given, const TrainOptions& options, const
                      ": holds a run already; --resume continues it, another --out starts a new one");
   if (folder.holds_a_run())
     fail<InputError>(folder.config_file(), ": is missing, so the run cannot be resumed");
+  if (options.resume && (given.generator.empty() || given.images.empty()))
+    fail<UsageError>(folder.path(), ": holds no run to resume");
+  if (options.resume && options.log) options.log(folder.path() + ": holds no run yet; this one begins");
   TrainConfig config = given;
   for (std::string* path :
        {&config.generator, &config.init, &config.images, &config.val, &config.lpips, &config.lpips_heads})
@@ -65,7 +84,25 @@ LoaderOptions loader_options(const TrainConfig& config, std::int64_t size, int t
   options.batch = static_cast<int>(config.batch);
   options.seed = static_cast<std::uint64_t>(config.seed);
   options.threads = threads;
+  if (config.task != "denoise") return options;
+  // Which noise a picture gets follows from its place in the stream: another in each epoch, the same on
+  // resuming.
+  options.make_pair = [settings = config.denoise_settings(), sigmas = config.sigmas, side = options.size,
+                       seed = options.seed](const Image& image, std::int64_t position) {
+    const std::uint64_t picture = picture_of(position);
+    return denoise_pair(image, draw_sigma(sigmas, seed, picture), settings, side, seed, picture);
+  };
   return options;
+}
+
+/// Pairs to validate on: the noise follows from the picture, so that it is the same each time.
+RunPictures::MakePair validation_pairs(const TrainConfig& config, std::int64_t size) {
+  if (config.task != "denoise") return {};
+  return [settings = config.denoise_settings(), sigmas = config.sigmas, side = static_cast<int>(size),
+          seed = static_cast<std::uint64_t>(config.seed)](const Image& image) {
+    const std::uint64_t picture = picture_of(image);
+    return denoise_pair(image, draw_sigma(sigmas, seed, picture), settings, side, seed, picture);
+  };
 }
 
 /// The shortest text of the float that a tensor holds.
@@ -81,6 +118,7 @@ class Run {
   bool resume();
   void write_settings() const;
   std::int64_t stored_iterations() const;
+  void expect_same_inputs() const;
   void expect_same_run(const std::string& path, const TrainingCheckpoint& checkpoint) const;
   void enter(int stage);
   void step();
@@ -111,6 +149,7 @@ class Run {
   const TrainOptions& options_;
   Backend& backend_;
   RunFolder folder_;
+  std::vector<std::string> moved_;  // inputs that lie elsewhere than before
   TrainConfig config_;
   std::int64_t total_;  // steps of all stages
   RandomSource random_;
@@ -123,6 +162,7 @@ class Run {
   std::optional<Training> training_;  // of that stage
   std::unique_ptr<MetricsLog> metrics_;
   TrainingState state_;
+  RunInputs inputs_;
   std::int64_t saved_ = 0;  // iteration of the newest checkpoint; 0: none
 };
 
@@ -130,7 +170,7 @@ Run::Run(const TrainConfig& given, const TrainOptions& options, Backend& backend
     : options_(options),
       backend_(backend),
       folder_(options.out),
-      config_(resolve(given, options, folder_)),
+      config_(resolve(given, options, folder_, moved_)),
       total_(total_steps(config_)),
       random_(static_cast<std::uint64_t>(config_.seed), backend),
       model_(make_model(config_, random_, backend)) {
@@ -142,16 +182,17 @@ Run::Run(const TrainConfig& given, const TrainOptions& options, Backend& backend
     lpips_->set_trainable(false);
     state_.lpips = fingerprint(*lpips_);
   }
-  if (!config_.val.empty()) val_ = std::make_unique<ImageFolder>(config_.val);
+  if (!config_.val.empty()) val_ = std::make_unique<ImageFolder>(config_.val, config_.recursive);
   const std::int64_t size = model_->decoder().size();
-  loader_ = std::make_unique<ImageLoader>(ImageFolder(config_.images),
+  loader_ = std::make_unique<ImageLoader>(ImageFolder(config_.images, config_.recursive),
                                           loader_options(config_, size, options_.loader_threads));
-  pictures_ = std::make_unique<RunPictures>(*model_, loader_->folder(), val_.get(),
-                                            static_cast<std::uint64_t>(config_.seed), backend_, options_.stop,
-                                            [this](const std::string& line) { log(line); });
+  pictures_ = std::make_unique<RunPictures>(
+      *model_, loader_->folder(), val_.get(), static_cast<std::uint64_t>(config_.seed), backend_,
+      options_.stop, [this](const std::string& line) { log(line); }, validation_pairs(config_, size));
   state_.settings = to_json(config_, false);
   state_.generator = fingerprint(model_->decoder());
   state_.images = static_cast<std::int64_t>(loader_->folder().size());
+  inputs_ = {state_.generator, listing_of(loader_->folder()), val_ ? listing_of(*val_) : ""};
   enter(1);
 }
 
@@ -182,13 +223,14 @@ void Run::start_or_resume() {
   // Before anything is written: is there an image at all? The batch is read again by the first step.
   loader_->next();
   loader_->seek(0);
-  const bool fresh = !folder_.has_settings();
+  const bool fresh = !options_.resume || !folder_.has_settings();
+  if (!fresh) expect_same_inputs();
   folder_.create();
+  metrics_ = std::make_unique<MetricsLog>(folder_.metrics_file());  // locks the folder
   if (fresh) write_settings();
-  metrics_ = std::make_unique<MetricsLog>(folder_.metrics_file());
   folder_.remove_temporaries();
   if (!options_.resume || !resume()) metrics_->cut(-1, false);
-  if (!fresh && stored_iterations() != config_.iterations) write_settings();
+  if (!fresh && (stored_iterations() != config_.iterations || !moved_.empty())) write_settings();
   if (static_cast<std::size_t>(state_.images) != loader_->folder().size()) {
     log(fmt::format("{}: holds {} images, {} when the run began: its order differs from now on",
                     config_.images, loader_->folder().size(), state_.images));
@@ -196,9 +238,26 @@ void Run::start_or_resume() {
   }
 }
 
+/// The settings last: where they stand, all that resuming reads is there.
 void Run::write_settings() const {
+  write_run_inputs(folder_.inputs_file(), inputs_);
   const std::string settings = to_json(config_, true);
   write_file(folder_.config_file(), std::as_bytes(std::span(settings)));
+}
+
+/// UsageError where what lies at another place than before is not what the run began with.
+void Run::expect_same_inputs() const {
+  const RunInputs before = read_run_inputs(folder_.inputs_file());
+  for (const std::string& name : moved_) {
+    const bool weights = name == "generator";
+    const auto input = weights ? &RunInputs::generator : name == "val" ? &RunInputs::val : &RunInputs::images;
+    if (before.*input == inputs_.*input) continue;
+    fail<UsageError>("'", name, "' is ", shown(path_of(config_, name)),
+                     weights ? ", whose weights" : ", whose files' names or sizes",
+                     (before.*input).empty()
+                         ? " cannot be compared with those of the run: it did not keep them"
+                         : " are not those that the run began with");
+  }
 }
 
 std::int64_t Run::stored_iterations() const {
@@ -274,9 +333,12 @@ bool Run::resume() {
 void Run::step() {
   const ImageBatch batch = loader_->next();
   for (const std::string& line : loader_->take_warnings()) log(line);
-  const Tensor images = to_tensor(batch.pixels, config_.batch, model_->decoder().size(), backend_);
+  const auto tensor = [&](const std::vector<std::uint8_t>& pixels) {
+    return to_tensor(pixels, config_.batch, model_->decoder().size(), backend_);
+  };
+  const Tensor targets = tensor(batch.pixels), images = batch.inputs.empty() ? targets : tensor(batch.inputs);
   const std::int64_t before = state_.iteration - steps_before(config_, stage_);
-  const StepResult done = training_->step(before, images);
+  const StepResult done = training_->step(before, images, targets);
   const double loss = done.loss.item();
   bool finite = std::isfinite(loss);
   for (const Tensor& norm : done.norms) finite = finite && std::isfinite(norm.item());

@@ -32,14 +32,15 @@ void prepare_training(const Autoencoder& model, const Adam& adam) {
 }
 
 StepResult training_step(const Autoencoder& model, const Lpips* lpips, Adam& adam, const Tensor& images,
-                         const std::vector<Tensor>& noise) {
+                         const std::vector<Tensor>& noise, const Tensor& targets) {
+  const Tensor& target = targets.defined() ? targets : images;
   StepResult result;
   {
     const Tensor output = noise.empty() ? model(images) : model(images, noise);
-    const Tensor mse = sum_of_mse(output, images);
+    const Tensor mse = sum_of_mse(output, target);
     Tensor loss = mse;
     if (lpips != nullptr) {
-      const Tensor perceptual = sum((*lpips)(output, images));
+      const Tensor perceptual = sum((*lpips)(output, target));
       result.lpips = perceptual.detach();
       loss = mse + perceptual;
     }

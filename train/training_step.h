@@ -37,7 +37,8 @@ struct StepResult {
 
 /// images [N, S, S, 3] in [-1, 1]; noise maps [N or 1, s, s, 1], 4x4 first, to decode with, or none: those
 /// that the model predicts. Reads nothing back and draws nothing, so it can be captured.
+/// `targets` [N, S, S, 3]: what the reconstruction is compared with; undefined: the images themselves.
 StepResult training_step(const Autoencoder& model, const Lpips* lpips, Adam& adam, const Tensor& images,
-                         const std::vector<Tensor>& noise = {});
+                         const std::vector<Tensor>& noise = {}, const Tensor& targets = {});
 
 }  // namespace om

@@ -58,14 +58,14 @@ TEST_F(DenoiseTest, AddsNoiseAndMeasures) {
     const Image file = read_image(image.at("file").get<std::string>());
     DenoiseSettings settings;
     settings.at = NoiseAt::model;
-    const DenoisePair pair = denoise_pair(file, 25, settings, kSize, 3, picture_of(file));
+    const ImagePair pair = denoise_pair(file, 25, settings, kSize, 3, picture_of(file));
     const std::filesystem::path output = image.at("output").get<std::string>();
-    EXPECT_EQ(read_image(output.parent_path() / "noisy" / output.filename()), pair.noisy);
-    const FloatImage made = reconstruct(*model, pair.noisy, backend("cpu"));
+    EXPECT_EQ(read_image(output.parent_path() / "noisy" / output.filename()), pair.input);
+    const FloatImage made = reconstruct(*model, pair.input, backend("cpu"));
     EXPECT_EQ(read_image(output), to_image(made));
-    EXPECT_NEAR(image.at("denoised").at("psnr").get<double>(), *score("", pair.clean, made).psnr, 1e-9);
+    EXPECT_NEAR(image.at("denoised").at("psnr").get<double>(), *score("", pair.target, made).psnr, 1e-9);
     EXPECT_NEAR(image.at("noisy").at("psnr").get<double>(),
-                *score("", pair.clean, to_float_image(pair.noisy)).psnr, 1e-9);
+                *score("", pair.target, to_float_image(pair.input)).psnr, 1e-9);
   }
   EXPECT_NEAR(json.at("mean").at("noisy").at("psnr").get<double>(), noisy, 1e-9);
   EXPECT_NEAR(json.at("mean").at("denoised").at("psnr").get<double>(), denoised, 1e-9);

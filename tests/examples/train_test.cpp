@@ -204,6 +204,56 @@ TEST_F(TrainTest, InputsAreNotOverwritten) {
   expect_error(2, train("linked", {"--iterations", "1"}), "linked/model.safetensors: is also an input");
 }
 
+TEST_F(TrainTest, DenoisingThroughTheProgram) {
+  ASSERT_EQ(train("noisy", {"--iterations", "4", "--task", "denoise", "--sigmas=25,50", "--noise-at", "model",
+                            "--val", path("photos")})
+                .exit_code,
+            0);
+  const std::string settings = content(path("noisy/config.json"));
+  for (const char* line : {"\"task\": \"denoise\"", "\"sigmas\": [25.0, 50.0]", "\"noise_at\": \"model\""})
+    EXPECT_NE(settings.find(line), std::string::npos) << settings;
+  const ProgramRun run = onemodel({"denoise", "--model", path("noisy/model.safetensors"), path("photos"),
+                                   "--sigma", "25", "--out", path("denoised")});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  ASSERT_EQ(train("plain", {"--iterations", "4", "--val", path("photos")}).exit_code, 0);
+  EXPECT_NE(content(path("noisy/metrics.jsonl")), content(path("plain/metrics.jsonl")));
+
+  expect_error(2, train("unused", {"--sigmas=5,,10", "--task", "denoise"}), "--sigmas");
+  expect_error(2, train("unused", {"--sigmas=5,-1", "--task", "denoise"}), "sigmas");
+  expect_error(2, train("unused", {"--sigmas=5"}), "'sigmas' needs --task denoise");
+  expect_error(2, train("unused", {"--task", "paint"}), "--task expects one of reconstruct, denoise");
+  expect_error(2, train("noisy", {"--resume", "--sigmas=5"}),
+               "'sigmas' is [5.0], but the run to resume has [25.0, 50.0]");
+  EXPECT_FALSE(std::filesystem::exists(path("unused")));
+}
+
+TEST_F(TrainTest, SubfoldersAreTrainedOnWhereAskedFor) {
+  std::filesystem::create_directories(path("nested/sub"));
+  std::filesystem::copy_file(path("photos/one.png"), path("nested/sub/one.png"));
+  const Words words = {"train",
+                       "--generator",
+                       path("generator.safetensors"),
+                       "--images",
+                       path("nested"),
+                       "--iterations",
+                       "2",
+                       "--encoder-width",
+                       "0.5",
+                       "--batch",
+                       "1"};
+  const auto with = [&](const Words& more) {
+    Words all = words;
+    all.insert(all.end(), more.begin(), more.end());
+    return onemodel(all);
+  };
+  expect_error(3, with({"--out", path("nested-run")}), "but its subfolders do; --recursive reads those");
+  ASSERT_EQ(with({"--out", path("nested-run"), "--recursive"}).exit_code, 0);
+  std::filesystem::remove(path("nested-run/checkpoints/000002.safetensors"));
+  std::filesystem::remove(path("nested-run/model.safetensors"));
+  EXPECT_EQ(onemodel({"train", "--out", path("nested-run"), "--resume"}).exit_code, 0);
+  expect_error(2, with({"--out", path("nested/run"), "--recursive"}), "is where the run writes its samples");
+}
+
 TEST_F(TrainTest, OptionsWinOverTheFile) {
   const std::string file = write(
       "settings.json", "{\"iterations\": 7, \"lr\": 0.5, \"latent\": \"z\", \"seed\": 9, \"images\": \"" +
@@ -259,7 +309,7 @@ TEST_F(TrainTest, FullDiskIsOneLineAndTheRunGoesOn) {
   const auto limited = [&](int blocks) {
     return onemodel_in_shell(text("ulimit -f ", blocks, "; exec \"$0\" \"$@\""), command("full", settings));
   };
-  expect_error(1, limited(0), "full/config.json: cannot write: ");
+  expect_error(1, limited(0), "full/inputs.json: cannot write: ");
   const ProgramRun run = limited(8);  // enough for the settings and the first lines of metrics
   EXPECT_EQ(run.exit_code, 1);
   ASSERT_EQ(run.complaints().size(), 2U) << run.err;  // the first a line of progress

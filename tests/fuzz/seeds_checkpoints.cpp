@@ -200,6 +200,7 @@ std::vector<Seed> config_seeds() {
           {"changed", to_json(config, false)},
           {"empty", "{}"},
           {"bytes", R"({"images": "bytes:/caf%E9", "val": "bytes:"})"},
+          {"lists", R"({"sigmas": [5, 1e1, 12.5], "grey": true, "recursive": false})"},
           {"bytes_cut", R"({"images": "bytes:/caf%E"})", false},
           {"few", R"({"batch": 8, "lr": 1e-3, "latent": "z", "iterations": 2e3})"},
           {"unknown", R"({"bacth": 8})", false},

@@ -66,6 +66,24 @@ TEST(Config, PathsThatAreNoUtf8GoThroughJson) {
             "run.json: 'val' begins with bytes: and holds a broken %XX");
 }
 
+TEST(Config, ListsAndFlags) {
+  TrainConfig config, back;
+  config.sigmas = {5, 12.5};
+  config.grey = config.recursive = true;
+  const std::string json = to_json(config, true);
+  EXPECT_NE(json.find("\"sigmas\": [5.0, 12.5]"), std::string::npos) << json;
+  apply_json(back, json, "run.json");
+  EXPECT_EQ(back.sigmas, config.sigmas);
+  EXPECT_TRUE(back.grey && back.recursive);
+  EXPECT_EQ(to_json(config, false).find("recursive"), std::string::npos);  // where pictures lie is no setting
+  EXPECT_EQ(complaint(R"({"sigmas": 5})"), "run.json: 'sigmas' expects a list of numbers, [5, 10]");
+  EXPECT_EQ(complaint(R"({"grey": 1})"), "run.json: 'grey' expects true or false");
+  for (const char* list : {R"([5, "x"])", "[[5]]", "[true]", "[{}]", "[null]"})
+    EXPECT_NE(complaint(std::string(R"({"sigmas": )") + list + "}").find("nests"), std::string::npos) << list;
+  EXPECT_EQ(complaint(R"({"lr": [1]})"), "run.json: 'lr' expects a number");
+  EXPECT_NE(complaint(R"({"sigmas": [5, -1]})").find("'sigmas' must lie between 0 and"), std::string::npos);
+}
+
 TEST(Config, RelativePathsOfAFileAreRelativeToIt) {
   const test::ScratchFolder folder;
   std::filesystem::create_directory(folder / "sub");

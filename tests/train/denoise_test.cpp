@@ -22,8 +22,8 @@ Image picture(int height, int width) {
   return image;
 }
 
-double psnr_of(const DenoisePair& pair) {
-  return psnr(to_float_image(pair.clean), to_float_image(pair.noisy)).value_or(INFINITY);
+double psnr_of(const ImagePair& pair) {
+  return psnr(to_float_image(pair.target), to_float_image(pair.input)).value_or(INFINITY);
 }
 
 // Over n draws the mean lies within 4 sigma / sqrt(n), the deviation within 4 sigma / sqrt(2 n).
@@ -130,22 +130,22 @@ TEST(Denoise, PairsAtBothResolutions) {
   const Image image = picture(300, 200);
   DenoiseSettings settings;
   settings.at = NoiseAt::model;
-  const DenoisePair at_model = denoise_pair(image, 25, settings, 32, 1, 2);
-  EXPECT_EQ(at_model.clean, resize_bilinear(image, 32, 32));
-  EXPECT_EQ(at_model.noisy, with_noise(at_model.clean, 25, NoiseChannels::independent, 1, 2));
+  const ImagePair at_model = denoise_pair(image, 25, settings, 32, 1, 2);
+  EXPECT_EQ(at_model.target, resize_bilinear(image, 32, 32));
+  EXPECT_EQ(at_model.input, with_noise(at_model.target, 25, NoiseChannels::independent, 1, 2));
   EXPECT_NEAR(psnr_of(at_model), 20 * std::log10(255 / 25.0), 0.5);
   settings.at = NoiseAt::file;
-  const DenoisePair at_file = denoise_pair(image, 25, settings, 32, 1, 2);
-  EXPECT_EQ(at_file.clean, at_model.clean);
-  EXPECT_EQ(at_file.noisy, resize_bilinear(with_noise(image, 25, NoiseChannels::independent, 1, 2), 32, 32));
+  const ImagePair at_file = denoise_pair(image, 25, settings, 32, 1, 2);
+  EXPECT_EQ(at_file.target, at_model.target);
+  EXPECT_EQ(at_file.input, resize_bilinear(with_noise(image, 25, NoiseChannels::independent, 1, 2), 32, 32));
   EXPECT_GT(psnr_of(at_file), psnr_of(at_model) + 8);  // the resize takes most of it away
   settings.grey = true;
   for (const NoiseAt at : {NoiseAt::file, NoiseAt::model}) {
     settings.at = at;
-    const DenoisePair grey = denoise_pair(image, 25, settings, 32, 1, 2);
-    EXPECT_EQ(grey.clean, resize_bilinear(to_grey(image), 32, 32));
-    EXPECT_EQ(grey.noisy, to_grey(grey.noisy));  // one number a pixel
-    EXPECT_NE(grey.noisy, grey.clean);
+    const ImagePair grey = denoise_pair(image, 25, settings, 32, 1, 2);
+    EXPECT_EQ(grey.target, resize_bilinear(to_grey(image), 32, 32));
+    EXPECT_EQ(grey.input, to_grey(grey.input));  // one number a pixel
+    EXPECT_NE(grey.input, grey.target);
   }
 }
 

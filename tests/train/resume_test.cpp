@@ -1,0 +1,135 @@
+// Resuming where things have moved, where nothing began, and starting again after a start that failed.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+#include "io/bytes.h"
+#include "tensor/error.h"
+#include "tests/train/tiny_run.h"
+#include "train/run_inputs.h"
+
+namespace om::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+template <class E>
+std::string message(const auto& run) {
+  try {
+    run();
+  } catch (const E& error) {
+    return error.what();
+  }
+  return "no such error";
+}
+
+class Resume : public testing::Test {
+ protected:
+  void stop_after(int step, const std::string& name) {
+    std::atomic<bool> stop = false;
+    TrainOptions options;
+    options.stop = &stop;
+    options.after_step = [&](const StepReport& report) { stop = report.iteration == step; };
+    ASSERT_TRUE(tiny_.run(name, false, options).interrupted);
+  }
+  TrainResult resume(const std::string& name, std::vector<std::string> given) {
+    TrainOptions options;
+    options.given = std::move(given);
+    return tiny_.run(name, true, options);
+  }
+  bool logged(const std::string& text) const {
+    return std::any_of(tiny_.log.begin(), tiny_.log.end(),
+                       [&](const std::string& line) { return line.find(text) != std::string::npos; });
+  }
+  TinyRun tiny_;
+};
+
+TEST_F(Resume, InputsMayHaveMoved) {
+  tiny_.run("whole");
+  stop_after(3, "run");
+  for (std::string* path : {&tiny_.config.images, &tiny_.config.val, &tiny_.config.generator}) {
+    fs::rename(*path, *path + "-moved");
+    *path += "-moved";
+  }
+  EXPECT_FALSE(resume("run", {"images", "val", "generator"}).interrupted);
+  auto whole = files_of(tiny_.out("whole")), run = files_of(tiny_.out("run"));
+  EXPECT_NE(run.at("config.json").find("images-moved"), std::string::npos);
+  for (auto* files : {&whole, &run}) files->erase("config.json");
+  EXPECT_EQ(difference(whole, run), "");
+  resume("run", {});  // the new places are kept
+}
+
+TEST_F(Resume, OtherContentIsRefused) {
+  stop_after(3, "run");
+  const auto refused = [&](std::string& path, const std::string& key, const std::string& reason) {
+    const std::string before = std::exchange(path, path + "-other");
+    const std::string line = message<UsageError>([&] { resume("run", {key}); });
+    EXPECT_EQ(line.rfind("'" + key + "' is " + path, 0), 0U) << line;
+    EXPECT_NE(line.find(reason), std::string::npos) << line;
+    path = before;
+  };
+  fs::copy(tiny_.config.images, tiny_.config.images + "-other");
+  std::ofstream(tiny_.config.images + "-other/square0.png", std::ios::app) << "longer";
+  refused(tiny_.config.images, "images", "whose files' names or sizes");
+  fs::copy(tiny_.config.val, tiny_.config.val + "-other");
+  fs::rename(tiny_.config.val + "-other/square5.png", tiny_.config.val + "-other/square9.png");
+  refused(tiny_.config.val, "val", "whose files' names or sizes");
+  fs::copy_file(tiny_.config.generator, tiny_.config.generator + "-other");
+  std::fstream file(tiny_.config.generator + "-other", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(-3, std::ios::end);
+  file.put('\x3f');
+  file.close();
+  refused(tiny_.config.generator, "generator", "whose weights");
+  fs::remove(tiny_.out("run") + "/inputs.json");  // an older run did not keep them
+  refused(tiny_.config.images, "images", "cannot be compared");
+  EXPECT_FALSE(resume("run", {"images", "val", "generator"}).interrupted);
+}
+
+TEST_F(Resume, OfNothingSaysSo) {
+  tiny_.run("fresh", true);
+  EXPECT_TRUE(logged(tiny_.out("fresh") + ": holds no run yet; this one begins"));
+  tiny_.config.generator = "";
+  EXPECT_EQ(message<UsageError>([&] { tiny_.run("nothing", true); }),
+            tiny_.out("nothing") + ": holds no run to resume");
+  EXPECT_FALSE(fs::exists(tiny_.out("nothing")));
+}
+
+TEST_F(Resume, AFailedStartBlocksNoOther) {
+  tiny_.run("whole");
+  const std::string val = tiny_.config.val;
+  tiny_.config.val = (tiny_.folder() / "no-images").string();
+  fs::create_directory(tiny_.config.val);
+  std::ofstream(tiny_.config.val + "/broken.png") << "no image";
+  EXPECT_THROW(tiny_.run("run"), InputError);
+  EXPECT_TRUE(fs::exists(tiny_.out("run") + "/config.json"));
+  tiny_.config.val = val;
+  EXPECT_FALSE(tiny_.run("run").interrupted);
+  EXPECT_EQ(difference(files_of(tiny_.out("whole")), files_of(tiny_.out("run"))), "");
+  EXPECT_THROW(tiny_.run("run"), UsageError);  // now it holds one
+}
+
+TEST_F(Resume, ListingsTellNamesAndSizesApart) {
+  const std::string before = listing_of(ImageFolder(tiny_.config.images));
+  fs::copy(tiny_.config.images, tiny_.config.images + "2");
+  EXPECT_EQ(listing_of(ImageFolder(tiny_.config.images + "2")), before);
+  fs::rename(tiny_.config.images + "2/square1.png", tiny_.config.images + "2/square7.png");
+  EXPECT_NE(listing_of(ImageFolder(tiny_.config.images + "2")), before);
+}
+
+TEST_F(Resume, InputsGoThroughTheirFile) {
+  const std::string path = (tiny_.folder() / "inputs.json").string();
+  EXPECT_EQ(read_run_inputs(path), RunInputs());
+  const RunInputs inputs{"g \"1\"", "5 files", ""};
+  write_run_inputs(path, inputs);
+  EXPECT_EQ(read_run_inputs(path), inputs);
+  for (const char* json : {"", "[]", "{\"images\": {}}", "{\"images\": "}) {
+    std::ofstream(path) << json;
+    EXPECT_THROW(read_run_inputs(path), InputError) << json;
+  }
+}
+
+}  // namespace
+}  // namespace om::test
