@@ -180,21 +180,21 @@ TEST_F(CheckpointsTest, ExportRefusesWhatItCannotSay) {
   const std::string generator_file = path("generator.safetensors"), model = path("model.safetensors");
   refused(2, {"export", model, "-o", path("x.zip")},
           "expects a name that ends in .safetensors, .pt, .pth or .model");
-  refused(2, {"export", model, "-o", path("x.pt"), "--to", "nvidia"},
+  refused(2, {"export", model, "-o", path("refused.pt"), "--to", "nvidia"},
           "--to expects one of ours, authors, rosinality");
-  refused(3, {"export", model, "-o", path("x.pt"), "--to", "rosinality"}, model + ": holds an encoder");
-  refused(3, {"export", generator_file, "-o", path("x.pt"), "--only", "encoder"},
+  refused(3, {"export", model, "-o", path("refused.pt"), "--to", "rosinality"}, model + ": holds an encoder");
+  refused(3, {"export", generator_file, "-o", path("refused.pt"), "--only", "encoder"},
           generator_file + ": holds no encoder");
-  refused(3, {"export", path("text.txt"), "-o", path("x.pt")}, path("text.txt") + ": not a checkpoint");
-  refused(3, {"export", path("missing"), "-o", path("x.pt")}, path("missing") + ": cannot open");
+  refused(3, {"export", path("text.txt"), "-o", path("refused.pt")}, path("text.txt") + ": not a checkpoint");
+  refused(3, {"export", path("missing"), "-o", path("refused.pt")}, path("missing") + ": cannot open");
   refused(1, {"export", model, "-o", path("nowhere/x.pt")}, "nowhere/x.pt: cannot write");
   AdaSettings settings;
   settings.conv_clamp = p_real(256);
   const AdaObject clamped = ada_generator(generator(""), settings);
   const std::string file = save_bytes("clamped.pkl", ada_file(clamped, clamped));
-  refused(3, {"export", file, "-o", path("x.pt")},
+  refused(3, {"export", file, "-o", path("refused.pt")},
           file + ": its generator has conv_clamp 256, which rosinality's");
-  EXPECT_FALSE(std::filesystem::exists(path("x.pt")));
+  EXPECT_FALSE(std::filesystem::exists(path("refused.pt")));
   succeed({"export", file, "-o", path("clamped.safetensors")});
   EXPECT_NE(succeed({"info", path("clamped.safetensors")}).find("conv_clamp 256"), std::string::npos);
 }
