@@ -330,8 +330,6 @@ void check(const TrainConfig& config) {
   if (config.strategy != "plain" && config.strategy != "two-networks" && config.strategy != "learning-rate")
     fail<UsageError>("'strategy' must be plain, two-networks or learning-rate, got '",
                      printable(config.strategy), "'");
-  if (config.strategy == "two-networks")
-    fail<UsageError>("'strategy' two-networks waits for files that hold two networks");
   if (config.stage1_iterations && !config.two_stages())
     fail<UsageError>("'stage1_iterations' needs a strategy of two stages, two-networks or learning-rate");
   if (config.backbone_rate && config.strategy != "learning-rate")

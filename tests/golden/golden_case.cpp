@@ -26,7 +26,8 @@ std::unique_ptr<Autoencoder> Case::autoencoder(Backend& backend) const {
   Model model = load_model(read_checkpoint(checkpoint()), backend,
                            metadata("kind") == "z" ? Projection::z : Projection::wplus);
   if (!model.encoder || !model.decoder) fail<InputError>(checkpoint(), ": expects encoder and generator");
-  return std::make_unique<Autoencoder>(std::move(model.encoder), std::move(model.decoder));
+  return std::make_unique<Autoencoder>(std::move(model.encoder), std::move(model.decoder),
+                                       std::move(model.noise_encoder));
 }
 
 const FileTensor& Case::file_tensor(const std::string& name) const {

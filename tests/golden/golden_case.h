@@ -27,7 +27,7 @@ class Case {
   /// The file beside the case that its metadata names.
   std::string beside(const std::string& key) const { return (file_.parent_path() / metadata(key)).string(); }
   std::string checkpoint() const { return beside("checkpoint"); }
-  /// The checkpoint's encoder and generator, into Z where the case's `kind` says so.
+  /// The checkpoint's encoder (or two of them) and generator, into Z where the case's `kind` says so.
   std::unique_ptr<Autoencoder> autoencoder(Backend& backend) const;
 
   bool has(const std::string& name) const { return content_.tensors.contains(name); }

@@ -6,9 +6,10 @@
     training-lpips   StyleGAN 2, everything trains, the noise heads at a rate of their own, loss with LPIPS
     training-stage1  StyleGAN 2, first stage of the learning-rate strategy, on random noise maps
     training-sg1     StyleGAN 1, second stage of that strategy, the rest at a fraction of the noise heads' rate
+    training-two     StyleGAN 2, second stage of two networks: the noise encoder trains, the latent encoder stands
 
 Networks, loss and recipe follow their published descriptions; weights are random and narrow (16 pixels), VGG16's
-too. Checkpoints (training-sg2.model, training-sg1.model, training-vgg.pth) are torch.save's dicts in float32. A
+too. Checkpoints (training-sg2.model, training-sg1.model, training-two.model, training-vgg.pth) are torch.save's dicts in float32. A
 case holds images, each step's loss and gradient norms (by group, before clipping), the first reconstruction and
 gradients, and the encoder after the last step. Needs torch and numpy.
 """
@@ -43,7 +44,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self, maps_per_size):
+    def __init__(self, maps_per_size, latent=True, noise=True):
         super().__init__()
         c = [CHANNELS[side] for side in reversed(SIDES)]
         self.start_block = Block(3, c[0], 1, True)
@@ -52,24 +53,40 @@ class Encoder(nn.Module):
             [self.start_block] + [Block(i, o, 2, True) for i, o in zip(c, c[1:])])
         self.intermediate_resnet_blocks = nn.ModuleList(Block(o, o, 1, False) for o in c)
         head = lambda out: nn.ModuleList(nn.Conv2d(o, out, 1) for o in c)
-        self.to_latent, self.intermediate_to_latent = head(LATENT), head(LATENT)
-        self.to_noise = head(1)
-        if maps_per_size == 2:
+        if latent:
+            self.to_latent, self.intermediate_to_latent = head(LATENT), head(LATENT)
+        if noise:
+            self.to_noise = head(1)
+        if noise and maps_per_size == 2:
             self.intermediate_to_noise = head(1)
-        self.two = maps_per_size == 2
+        self.latent, self.noise, self.two = latent, noise, maps_per_size == 2
 
     def forward(self, x):
         latent, noise = [], []
         pool = lambda h: h.mean((2, 3), keepdim=True)
         for i, block in enumerate(self.resnet_blocks):
             x = block(x)
-            latent.append(self.to_latent[i](pool(x)).flatten(1))
-            noise.append(self.to_noise[i](x))
+            if self.latent:
+                latent.append(self.to_latent[i](pool(x)).flatten(1))
+            if self.noise:
+                noise.append(self.to_noise[i](x))
             x = self.intermediate_resnet_blocks[i](x)
-            latent.append(self.intermediate_to_latent[i](pool(x)).flatten(1))
-            if self.two and i + 1 < len(self.resnet_blocks):
+            if self.latent:
+                latent.append(self.intermediate_to_latent[i](pool(x)).flatten(1))
+            if self.noise and self.two and i + 1 < len(self.resnet_blocks):
                 noise.append(self.intermediate_to_noise[i](x))
-        return torch.stack(latent[::-1], 1), noise[::-1]
+        return torch.stack(latent[::-1], 1) if latent else None, noise[::-1]
+
+
+class TwoNetworks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.latent_encoder, self.noise_encoder = Encoder(2, noise=False), Encoder(2, latent=False)
+
+    def forward(self, x):
+        with torch.no_grad():  # in train mode all the same: its statistics move
+            latent = self.latent_encoder(x)[0]
+        return latent, self.noise_encoder(x)[1]
 
 
 # ---- generators, as functions of their state dicts
@@ -273,6 +290,7 @@ def train(encoder, generate, images, groups, settings, perceptual=None, noise_of
                                  eps=1e-8, weight_decay=float(settings["weight_decay"]))
     encoder.train()
     out = {"images": images, "losses": [], "grad_norms_before_clip": []}
+    prefix = "" if isinstance(encoder, TwoNetworks) else "encoder."
     for step, batch in enumerate(images):
         for group, (_, rate) in zip(optimizer.param_groups, groups):
             group["lr"] = cosine(rate, float(settings["eta_min"]), step, int(settings["T_max"]))
@@ -288,15 +306,15 @@ def train(encoder, generate, images, groups, settings, perceptual=None, noise_of
             trained = {id(p) for ps, _ in groups for p in ps}
             for name, p in encoder.named_parameters():
                 if p.grad is not None and id(p) in trained:
-                    out["first_grad.encoder." + name] = p.grad.clone()
+                    out["first_grad." + prefix + name] = p.grad.clone()
         clip = float(settings["clip_norm"])
         out["grad_norms_before_clip"].append(
             torch.stack([nn.utils.clip_grad_norm_([p for p in ps if p.grad is not None], clip) for ps, _ in groups]))
         optimizer.step()
         out["losses"].append(loss.detach())
     for name, value in encoder.state_dict().items():
-        if not name.startswith("start_block.") and not name.endswith("num_batches_tracked"):
-            out["final.encoder." + name] = value
+        if "start_block." not in name and not name.endswith("num_batches_tracked"):
+            out["final." + prefix + name] = value
     for key in ("losses", "grad_norms_before_clip"):
         out[key] = torch.stack(out[key])
     return out
@@ -374,6 +392,19 @@ def main(folder):
     write_case(os.path.join(folder, "training-sg1.safetensors"),
                train(encoder, lambda w, n: stylegan1(decoders["sg1"], w, n), images(3), [(rest, 1e-4), (heads, 2e-3)],
                      settings), settings)
+
+    torch.set_default_dtype(torch.float32)
+    torch.manual_seed(8)
+    pair = TwoNetworks()
+    state = dict(pair.state_dict()) | {"decoder." + k: v.float() for k, v in decoders["sg2"].items()}
+    torch.save({"autoencoder": state}, os.path.join(folder, "training-two.model"))
+    torch.set_default_dtype(torch.float64)
+    settings = base | {"kind": "two_stem", "strategy": "two-networks", "stage": "2", "checkpoint": "training-two.model",
+                       "lr": "0.002"}
+    pair = pair.double()
+    write_case(os.path.join(folder, "training-two.safetensors"),
+               train(pair, lambda w, n: stylegan2(decoders["sg2"], w, n), images(3),
+                     [(list(pair.noise_encoder.parameters()), 2e-3)], settings), settings)
 
 
 if __name__ == "__main__":

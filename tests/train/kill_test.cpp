@@ -167,7 +167,7 @@ TEST_P(TrainKilledIn, ResumesToTheSameBytes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Strategies, TrainKilledIn, testing::Values("plain", "learning-rate"),
+INSTANTIATE_TEST_SUITE_P(Strategies, TrainKilledIn, testing::Values("plain", "two-networks", "learning-rate"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::erase(name, '-');

@@ -44,7 +44,8 @@ bool is_statistic(const std::string& name) {
   return contains(name, ".running_") || contains(name, "num_batches_tracked");
 }
 bool unused(const std::string& name) {  // no output depends on these
-  return contains(name, "intermediate_to_noise.2.") || contains(name, ".intermediate_block.");
+  return contains(name, "intermediate_to_noise.2.") || contains(name, ".intermediate_block.") ||
+         contains(name, "noise_encoder.intermediate_resnet_blocks.2.");
 }
 
 /// Names of the encoders' tensors for which `which` holds, and how many of them differ.
@@ -106,6 +107,41 @@ TEST(Strategy, LearningRateTrainsTheRestThenTheNoiseHeads) {
     EXPECT_EQ(lr[3 + i], (CosineSchedule{0.01 * first_rate, low, 3}.at(done)));
     EXPECT_EQ(noise[i], (CosineSchedule{first_rate, low, 3}.at(done)));
   }
+}
+
+TEST(Strategy, TwoNetworksTrainOneAfterTheOther) {
+  TinyRun tiny;
+  tiny.config.checkpoint_every = 1;
+  tiny.set_strategy("two-networks");
+  tiny.run("run");
+  const SafeTensors first = checkpoint(tiny, "run", 1), middle = checkpoint(tiny, "run", 3),
+                    last = checkpoint(tiny, "run", 6);
+  const auto part = [](const std::string& network, bool of_statistics) {
+    return [=](const std::string& name) {
+      return name.starts_with(network) && is_statistic(name) == of_statistics;
+    };
+  };
+  expect_all_changed(changes(first, middle, part("latent_encoder.", false)));
+  expect_all_changed(changes(first, middle, part("latent_encoder.", true)));
+  expect_none_changed(changes(first, middle, part("noise_encoder.", false)));
+  expect_none_changed(changes(first, middle, part("noise_encoder.", true)));
+  // the latent encoder's weights stand, in train mode: its statistics move on and are kept
+  expect_none_changed(changes(middle, last, part("latent_encoder.", false)));
+  expect_all_changed(changes(middle, last, part("latent_encoder.", true)));
+  expect_all_changed(changes(middle, last, part("noise_encoder.", false)));
+  expect_all_changed(changes(middle, last, part("noise_encoder.", true)));
+  for (const auto& [name, tensor] : last.tensors) {
+    EXPECT_FALSE(name.starts_with("latent_encoder.to_noise.")) << name;
+    EXPECT_FALSE(name.starts_with("noise_encoder.to_latent.")) << name;
+  }
+  const SafeTensors model = read_safetensors(tiny.out("run") + "/model.safetensors");
+  for (const auto& [name, tensor] : last.tensors)
+    if (!name.starts_with("optimizer.")) {
+      EXPECT_EQ(model.tensors.at(name).data, tensor.data) << name;
+    }
+  const auto loaded = load_autoencoder(tiny.out("run") + "/model.safetensors", backend("cpu"));
+  EXPECT_NE(loaded->noise_encoder(), nullptr);
+  EXPECT_TRUE(loaded->predicts_noise());
 }
 
 TEST(Strategy, ANewStageHasAFreshAdam) {
@@ -273,9 +309,10 @@ TEST_P(StrategyOfTwoStages, BothStagesHaveTheSameLengthUnlessSaid) {
   EXPECT_TRUE(contains(files_of(tiny_.out("run")).at("config.json"), "\"stage1_iterations\": 3"));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, StrategyOfTwoStages, testing::Values("learning-rate"), [](const auto& info) {
-  return std::string(info.param) == "learning-rate" ? "LearningRate" : "TwoNetworks";
-});
+INSTANTIATE_TEST_SUITE_P(All, StrategyOfTwoStages, testing::Values("two-networks", "learning-rate"),
+                         [](const auto& info) {
+                           return std::string(info.param) == "learning-rate" ? "LearningRate" : "TwoNetworks";
+                         });
 
 TEST(Strategy, SettingsThatDoNotGoTogether) {
   TrainConfig config;
@@ -289,7 +326,12 @@ TEST(Strategy, SettingsThatDoNotGoTogether) {
   config.stage1_iterations.reset();
   config.backbone_rate = 0.1;
   EXPECT_TRUE(contains(complaint(), "'backbone_rate' needs the strategy learning-rate"));
-  config.strategy = "learning-rate";
+  config.strategy = "two-networks";
+  EXPECT_TRUE(contains(complaint(), "'backbone_rate' needs the strategy learning-rate"));
+  config.backbone_rate.reset();
+  config.lr_noise_heads = 1e-4;
+  EXPECT_TRUE(contains(complaint(), "'lr_noise_heads' has no use with two networks"));
+  config.lr_noise_heads.reset();
   EXPECT_EQ(complaint(), "no error");
 }
 
