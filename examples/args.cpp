@@ -23,7 +23,8 @@ void declare(CLI::App& app, const Option& option, std::vector<std::string>& word
   }
   CLI::Option* added = nullptr;
   if (std::holds_alternative<std::vector<std::string>*>(option.target)) {
-    added = app.add_option(option.name, words, option.help)->expected(1, 1 << 20);
+    added = app.add_option(option.name, words, option.help);
+    option.name[0] == '-' ? added->allow_extra_args(false) : added->expected(1, 1 << 20);
   } else {
     const auto take = [&words](const CLI::results_t& results) {
       words = results;

@@ -30,8 +30,9 @@ struct Common {
   std::vector<std::string> given;  ///< names of the options that stood on the command line, without dashes
 };
 
-/// The variable behind an option; a bool makes it a flag, a vector of texts takes everything that is no
-/// option, a vector of numbers a list separated by commas.
+/// The variable behind an option; a bool makes it a flag, a vector of numbers takes a list separated by
+/// commas. A vector of texts takes everything that is no option; one with dashes a text each time it is
+/// given.
 using Target = std::variant<bool*, std::string*, std::int64_t*, double*, std::optional<std::int64_t>*,
                             std::optional<double>*, std::vector<std::string>*, std::vector<std::int64_t>*,
                             std::vector<double>*>;

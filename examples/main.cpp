@@ -6,6 +6,7 @@
 #include <exception>
 #include <iostream>
 #include <new>
+#include <utility>
 
 #include "examples/args.h"
 #include "examples/common.h"
@@ -29,19 +30,49 @@ namespace {
 void print_help(const std::vector<Command>& commands) {
   std::cout << "onemodel: encode real images into generators and reconstruct them\n\n"
                "Usage: onemodel COMMAND [OPTIONS]\n\nCommands:\n";
+  std::size_t width = 0;
+  for (const Command& command : commands) width = std::max(width, command.name.size());
   for (const Command& command : commands)
-    std::cout << "  " << command.name << std::string(14 - command.name.size(), ' ') << command.summary
+    std::cout << "  " << command.name << std::string(width + 2 - command.name.size(), ' ') << command.summary
               << "\n";
   std::cout << "\n`onemodel COMMAND --help` lists a command's options, `onemodel --version` what the program "
                "is made of.\n";
 }
 
+/// The command that the words begin with, and how many they are: one, or two as in `figure noise-maps`.
+std::pair<const Command*, std::size_t> find(const std::vector<Command>& commands,
+                                            const std::vector<std::string>& words) {
+  for (const Command& command : commands) {
+    if (command.name == words[0]) return {&command, 1};
+    if (words.size() > 1 && command.name == words[0] + " " + words[1]) return {&command, 2};
+  }
+  return {nullptr, 0};
+}
+
+/// Whether the words ask for help on a group of commands, `figure --help`.
+bool asks_for_group(const std::vector<std::string>& words) {
+  return words.size() == 2 && (words[1] == "--help" || words[1] == "-h");
+}
+
+/// UsageError that says what stands where a command should, and the nearest one.
+[[noreturn]] void fail_without_command(const std::vector<Command>& commands,
+                                       const std::vector<std::string>& words) {
+  std::vector<std::string> names, members;  // of the group that the first word names
+  for (const Command& command : commands) {
+    names.push_back(command.name);
+    if (command.name.starts_with(words[0] + " ")) members.push_back(command.name.substr(words[0].size() + 1));
+  }
+  if (members.empty())
+    fail<UsageError>(
+        words[0].starts_with('-') ? "expects a command before the option '" : "unknown command '", words[0],
+        "'", suggestion(words[0], names));
+  std::string known;
+  for (const std::string& member : members) known += (known.empty() ? "" : ", ") + member;
+  fail<UsageError>(words[0], ": expects one of ", known, words.size() > 1 ? "; got '" + words[1] + "'" : "");
+}
+
 int run(const std::vector<std::string>& words) {
   const std::vector<Command> commands = Subcommand::all();
-  std::vector<std::string> names;
-  names.reserve(commands.size());
-  for (const Command& command : commands) names.push_back(command.name);
-
   if (words.empty()) fail<UsageError>("expects a command; `onemodel --help` lists them");
   const std::string& word = words.front();
   if (word == "--help" || word == "-h") {
@@ -52,12 +83,18 @@ int run(const std::vector<std::string>& words) {
     std::cout << version_text();
     return kDone;
   }
-  const auto command = std::find_if(commands.begin(), commands.end(),
-                                    [&](const Command& candidate) { return candidate.name == word; });
-  if (command == commands.end())
-    fail<UsageError>(word.starts_with('-') ? "expects a command before the option '" : "unknown command '",
-                     word, "'", suggestion(word, names));
-  const std::optional<Common> common = parse_arguments(*command, {words.begin() + 1, words.end()});
+  const auto [command, taken] = find(commands, words);
+  if (command == nullptr && asks_for_group(words)) {
+    std::vector<Command> group = commands;
+    std::erase_if(group, [&](const Command& each) { return !each.name.starts_with(word + " "); });
+    if (!group.empty()) {
+      print_help(group);
+      return kDone;
+    }
+  }
+  if (command == nullptr) fail_without_command(commands, words);
+  const std::optional<Common> common =
+      parse_arguments(*command, {words.begin() + static_cast<std::ptrdiff_t>(taken), words.end()});
   return common ? command->run(*common) : kDone;
 }
 

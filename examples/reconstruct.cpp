@@ -1,6 +1,7 @@
 // onemodel reconstruct: real images through encoder and generator, and how near the result is.
 #include <fmt/core.h>
 
+#include <chrono>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -42,7 +43,7 @@ std::string json_members(const ImageScores& scores, const std::string& indent) {
          ",\n" + indent + "\"ssim_wang\": " + number(scores.ssim_wang) + "\n";
 }
 
-void print_json(const std::vector<Result>& results) {
+void print_json(const std::vector<Result>& results, double seconds) {
   std::string out = "{\n  \"images\": [";
   for (const Result& result : results) {
     out += &result == &results.front() ? "\n" : ",\n";
@@ -52,7 +53,8 @@ void print_json(const std::vector<Result>& results) {
            json_members(result.scores, "      ") + "    }";
   }
   std::cout << out + "\n  ],\n  \"mean\": {\n" + json_members(mean_of(scores_of(results)), "    ") +
-                   "  }\n}\n";
+                   "  },\n  \"images_per_second\": " +
+                   json_text(static_cast<double>(results.size()) / seconds) + "\n}\n";
 }
 
 void print_table(const std::vector<Result>& results) {
@@ -84,9 +86,12 @@ int reconstruct_images(const ReconstructOptions& options, const Common& common) 
   OutputNames output_name(options.out, inputs.files_and({options.model, options.generator}));
   const std::filesystem::path sheet = output_name("contact-sheet");
   Pace pace(inputs.files().size());
+  double seconds = 0;  // of encoding and decoding alone, to compare with `project`
   while (const auto item = inputs.next()) {
     const Image input = resize_bilinear(item->image, side, side);
+    const auto begin = std::chrono::steady_clock::now();
     const FloatImage result = reconstruct(*model, input, backend);
+    seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     const Image output = to_image(result);
     const std::filesystem::path file = output_name.of(item->file);
     write_png(file, output);
@@ -99,7 +104,7 @@ int reconstruct_images(const ReconstructOptions& options, const Common& common) 
   if (results.empty()) return inputs.exit_code();
 
   write_png(sheet, contact_sheet(sheet_inputs, sheet_outputs, true));
-  options.json ? print_json(results) : print_table(results);
+  options.json ? print_json(results, seconds) : print_table(results);
   note(text("contact sheet (input, reconstruction, difference): ", sheet.string()));
   return inputs.exit_code();
 }

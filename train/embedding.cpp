@@ -3,6 +3,7 @@
 #include "autograd/grad.h"
 #include "autograd/ops.h"
 #include "io/model_file.h"
+#include "io/networks.h"
 #include "io/safetensors.h"
 #include "train/checkpoint.h"
 #include "train/checkpoint_parts.h"
@@ -124,13 +125,8 @@ std::string Embedding::load(const std::string& path) {
 std::unique_ptr<VggFeatures> load_vgg_features(const std::string& path, Backend& backend) {
   const Checkpoint checkpoint = read_checkpoint(path);
   try {
-    FileShapes shapes;
-    std::int64_t budget = 0;
-    for (const auto& [name, tensor] : checkpoint.tensors) {
-      if (!name.starts_with("features.") || tensor.shape.size() > kMaxRank) continue;
-      shapes[name] = Shape(std::span(tensor.shape));
-      budget += shapes[name].elements();
-    }
+    const FileShapes shapes = view_below(checkpoint, "").shapes();
+    std::int64_t budget = budget_of(shapes);
     auto vgg = std::make_unique<VggFeatures>(shapes, Placement{backend, DType::f32, &budget});
     fill(*vgg, checkpoint);
     vgg->set_trainable(false);
