@@ -3,8 +3,9 @@
 //
 // What a file holds becomes what Pillow's Image.open, exif_transpose and convert("RGB") give: grey is
 // repeated into three channels, palettes are looked up, alpha is dropped (not composited), CMYK is multiplied
-// out, the orientation of EXIF or XMP is applied, of an animation the first frame is taken. One difference on purpose: 16-bit PNGs keep their high byte, grey ones
-// too, where Pillow clips 16-bit grey at 255. Colour profiles and gamma are ignored, as there.
+// out, the orientation of EXIF or XMP is applied, of an animation the first frame is taken. One difference on
+// purpose: 16-bit PNGs keep their high byte, grey ones too, where Pillow clips 16-bit grey at 255. Colour
+// profiles and gamma are ignored, as there.
 #pragma once
 
 #include <cstddef>
@@ -41,9 +42,9 @@ struct Image {
   bool operator==(const Image&) const = default;
 };
 
-/// Reads a PNG, JPEG or WebP file, told apart by their first bytes, never by the name. InputError `FILE: reason`
-/// where the file is missing, a folder, too large, of another kind, truncated or broken in any way: no
-/// half-decoded image comes back.
+/// Reads a PNG, JPEG or WebP file, told apart by their first bytes, never by the name. InputError `FILE:
+/// reason` where the file is missing, a folder, too large, of another kind, truncated or broken in any way:
+/// no half-decoded image comes back.
 Image read_image(const std::filesystem::path& file);
 
 /// The same from memory; `name` stands for the file in errors.

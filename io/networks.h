@@ -1,8 +1,8 @@
 // Which networks a checkpoint holds, and where: one table, whatever the file's kind.
 //
-// A network is recognised by one tensor that each of its kind has and nothing else, its mark, under whatever
-// prefix ("g_ema.", "autoencoder.module.encoder.", "state_dict.decoder.", "0.", ""). Where several of one role
-// stand in a file, the averaged copy (ema or running in its prefix) is the one meant.
+// A network is recognised by one tensor that each of its kind has and nothing else, its mark, under
+// whatever prefix ("g_ema.", "autoencoder.module.encoder.", "state_dict.decoder.", "0.", ""). Where
+// several of one role stand in a file, the averaged copy (ema or running in its prefix) is the one meant.
 //
 // A row of the table says how the tensors below the prefix become those that our class takes (its view): the
 // same names in rosinality's and the authors' files, a translation in NVIDIA's (io/nvidia). A decoder's row

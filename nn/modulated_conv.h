@@ -79,8 +79,8 @@ class StyledConv : public Module {
 Tensor scaled(const Tensor& x, const Tensor& factors);
 
 /// Modulated 1x1 conv to 3 channels without demodulation, + bias, clipped where `clamp` is positive, + the
-/// previous image upsampled by 2. Here the weights per sample, [3, in], are the small side: they are scaled, and x is read once, in a batched
-/// product. The result is float32 in bf16 too.
+/// previous image upsampled by 2. Here the weights per sample, [3, in], are the small side: they are scaled,
+/// and x is read once, in a batched product. The result is float32 in bf16 too.
 class ToRgb : public Module {
  public:
   ToRgb(const Placement& place, std::int64_t in, std::int64_t style, bool upsample, double clamp = 0);

@@ -8,8 +8,8 @@
 // - What it loses. While it is awake, its own processor's time should keep up with the clock. Where it falls
 //   behind, and the system says that another thread was put in its place, processors are scarce: the thread
 //   sleeps at once for a rest of 50 ms, and twice as long each time that the next try ends the same way.
-// - What spinning gains. Waits that outlast every spin make it shorter by and by; one that a longer spin would
-//   have met makes it longer.
+// - What spinning gains. Waits that outlast every spin make it shorter by and by; one that a longer
+//   spin would have met makes it longer.
 #pragma once
 
 #include <cstdint>
