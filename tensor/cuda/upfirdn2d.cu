@@ -2,6 +2,8 @@
 // kDown x kAcross neighbouring results of a few channels, walking down: each loaded row of kAcross + 3 pixels
 // serves the four results that it meets. Anything else takes one thread a result, the factors 1 and 2 as
 // constants.
+#include <optional>
+
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/cuda_backend.h"
 #include "tensor/cuda/vector.h"
@@ -142,6 +144,14 @@ unsigned blocks_of(std::int64_t threads) { return static_cast<unsigned>((threads
 void CudaBackend::upfirdn2d(In x, In filter, Out y, const UpFirDnParams& p) {
   const std::int64_t count = y.shape.elements();
   if (count == 0) return;
+  // The kernels take a filter in the type that they sum in.
+  std::optional<Scratch> widened;
+  if (y.dtype == DType::f64 && filter.dtype == DType::f32) {
+    widened.emplace(*this, static_cast<std::size_t>(filter.shape.elements()) * sizeof(double));
+    const Out wide{widened->data(), DType::f64, filter.shape};
+    cast(filter, wide);
+    filter = wide;
+  }
   constexpr std::int64_t kMost = std::int64_t{1} << 30;  // what int counts with room to spare
   const bool narrow = count < kMost && x.shape.elements() < kMost && std::abs(p.pad_top) < kMost &&
                       std::abs(p.pad_left) < kMost && p.down_h < 64 && p.down_w < 64 && p.up_h < 64 &&
