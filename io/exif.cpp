@@ -98,8 +98,8 @@ std::optional<int> exif_orientation(std::span<const uint8_t> block) {
   for (int i = 0; i < 2; ++i)  // some programs write it twice
     if (characters(block).starts_with(kExifName)) block = block.subspan(kExifName.size());
   const std::string_view head = characters(block).substr(0, 4);
-  const auto is = [&](const char* text) { return head == std::string_view(text, 4); };
-  const bool little = is("II*\0") || is("II\0*"), big = is("MM\0*") || is("MM*\0");
+  using namespace std::string_view_literals;  // they keep a zero byte
+  const bool little = head == "II*\0"sv || head == "II\0*"sv, big = head == "MM\0*"sv || head == "MM*\0"sv;
   if (!little && !big) return std::nullopt;
   const TiffBlock tiff(block, big);
   const std::optional<uint32_t> directory = tiff.number(4, 4);

@@ -109,7 +109,8 @@ constexpr std::array<std::string_view, 95> kGlyphs = {
 bool dot(char character, int row, int column) {
   const auto code = static_cast<unsigned char>(character);
   if (code < 32 || code >= 32 + kGlyphs.size()) return true;
-  return kGlyphs[code - 32U][static_cast<std::size_t>(row * (kDots + 1) + column)] == '#';
+  return kGlyphs[code - 32U]
+                [static_cast<std::size_t>(row) * (kDots + 1) + static_cast<std::size_t>(column)] == '#';
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ struct PendingBatch {
 class ImageLoader::Work {
  public:
   Work(ImageFolder folder, LoaderOptions options)
-      : folder_(std::move(folder)), options_(options), cache_(folder_.size()) {
+      : folder_(std::move(folder)), options_(std::move(options)), cache_(folder_.size()) {
     if (options_.size < 1 || options_.size > 1 << 14 || options_.batch < 1 || options_.batch > 1 << 16 ||
         options_.threads < 1 || options_.ahead < 1 || options_.ranks < 1 || options_.rank < 0 ||
         options_.rank >= options_.ranks) {
@@ -275,7 +275,7 @@ class ImageLoader::Work {
 };
 
 ImageLoader::ImageLoader(ImageFolder folder, LoaderOptions options)
-    : work_(std::make_unique<Work>(std::move(folder), options)) {}
+    : work_(std::make_unique<Work>(std::move(folder), std::move(options))) {}
 ImageLoader::~ImageLoader() = default;
 
 ImageBatch ImageLoader::next() { return work_->next(); }

@@ -108,8 +108,10 @@ class Metadata {
   static bool wanted(std::string_view key) { return key == kXmpKey || key == kProfileKey; }
 
   void keep(std::string_view key, std::string text) {
-    if (key == kProfileKey) profile_ = std::move(text);
-    if (key == kXmpKey) xmp_text_ = std::move(text);
+    if (key == kProfileKey)
+      profile_ = std::move(text);
+    else if (key == kXmpKey)
+      xmp_text_ = std::move(text);
   }
 
   void take_text(std::string_view type, std::string_view data) {

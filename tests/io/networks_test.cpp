@@ -219,7 +219,7 @@ TEST_F(Networks, LatentAveragesOfEveryShape) {
 }
 
 TEST_F(Networks, NumbersThatAreNotFinite) {
-  const auto spoiled = [](FileTensor tensor, float value) {
+  const auto spoiled = [](const FileTensor& tensor, float value) {
     std::vector<float> values = to_f32(tensor);
     values.back() = value;
     return make_file_tensor(tensor.shape, values);
