@@ -2,6 +2,8 @@
 // network needs it. Checksums are compared whatever part of an entry is read.
 #include <gtest/gtest.h>
 
+#include <deque>
+
 #include "io/safetensors.h"
 #include "io/state_dict.h"
 #include "tests/io/checkpoint_bytes.h"
@@ -15,7 +17,10 @@ using Floats = std::vector<float>;
 
 const std::string six = raw<float>({0, 1, 2, 3, 4, 5});
 
-Checkpoint parse(const std::string& bytes) { return parse_checkpoint(bytes_of(bytes), "t"); }
+Checkpoint parse(const std::string& bytes) {
+  static std::deque<std::string> kept;  // a checkpoint reads from its bytes later on
+  return parse_checkpoint(bytes_of(kept.emplace_back(bytes)), "t");
+}
 
 std::string zip_with(const std::string& root, const std::string& data, ZipBuilder::Claim claim = {}) {
   ZipBuilder zip;
