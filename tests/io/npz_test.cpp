@@ -61,7 +61,11 @@ TEST(Npz, WhatIsWrittenIsReadBack) {
 
 TEST(Npz, EqualContentGivesEqualBytes) {
   const std::vector<ZipMember> members = {{"a.npy", bytes_of("1")}, {"b.npy", bytes_of("22")}};
-  EXPECT_EQ(make_zip(members), make_zip(members));
+  const std::vector<std::byte> archive = make_zip(members);
+  EXPECT_EQ(archive, make_zip(members));
+  // whenever it was made: time and day of the first entry are 0 and the format's first
+  const std::vector<std::byte> moment(archive.begin() + 10, archive.begin() + 14);
+  EXPECT_EQ(moment, bytes_of(std::string_view("\0\0\x21\0", 4)));
 }
 
 TEST(Npz, HeadersAsNumpyWritesThem) {
@@ -102,6 +106,9 @@ TEST(Npz, BrokenArraysAreOneLine) {
   const std::string dict = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
   EXPECT_EQ(refusal(dict, four), "a.npz: entry x.npy: shape [2] does not fit its " +
                                      std::to_string(npy(dict, four).size()) + " bytes");
+  EXPECT_EQ(refusal("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", raw<float>({1, 2})),
+            "a.npz: entry x.npy: shape [1] does not fit its " +
+                std::to_string(npy(dict, raw<float>({1, 2})).size()) + " bytes");
   for (const char* broken :
        {"{'descr': '<f4', 'fortran_order': False, }", "{'descr': '<f4', 'descr': '<f4', 'shape': (1,), }",
         "{'descr': '<f4', 'fortran_order': 0, 'shape': (1,), }", "{'descr': '<f4', 'shape': (-1,)", "{", "",
