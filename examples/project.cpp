@@ -15,6 +15,7 @@
 #include "examples/models.h"
 #include "examples/outputs.h"
 #include "io/resize.h"
+#include "io/same_file.h"
 #include "io/shown.h"
 #include "train/codes.h"
 #include "train/embedding.h"
@@ -41,6 +42,11 @@ struct Projected {
 
 const std::map<std::string, LatentSpace> kSpaces = {
     {"wplus", LatentSpace::wplus}, {"w", LatentSpace::w}, {"z", LatentSpace::z}};
+
+/// Where the code of a picture goes.
+std::string code_file(std::filesystem::path picture) {
+  return picture.replace_extension(".safetensors").string();
+}
 
 std::string number(const std::optional<double>& value) { return value ? json_text(*value) : "null"; }
 
@@ -130,7 +136,7 @@ class Projector {
     steps_ += embedding.iteration() - first;
     const FloatImage made = to_float_images(embedding.picture()).front();
     write_png(output, to_image(made));
-    write_codes(std::filesystem::path(output).replace_extension(".safetensors").string(), {embedding.code()},
+    write_codes(code_file(output), {embedding.code()},
                 settings_.space == LatentSpace::z ? Projection::z : Projection::wplus);
     embedding.save(progress.string(), history);  // what a repeated command finds finished
     return {file, output, score(file, input, made), history};
@@ -164,7 +170,9 @@ int project(const ProjectOptions& options, const Common& common) {
   OutputNames output_name(options.out, inputs.files_and({options.generator, options.vgg}));
   while (const auto item = inputs.next()) {
     const Image input = resize_bilinear(item->image, projector.side(), projector.side());
-    results.push_back(projector(item->file, input, output_name.of(item->file)));
+    const std::filesystem::path output = output_name.of(item->file);
+    refuse_overwriting(code_file(output), inputs.files_and({options.generator, options.vgg}));
+    results.push_back(projector(item->file, input, output));
   }
   if (results.empty()) return inputs.exit_code();
   std::optional<double> speed;  // of whole pictures, as far as this run did them

@@ -99,6 +99,16 @@ TEST_F(ProjectTest, ADamagedStateIsRefused) {
   EXPECT_EQ(complaints(run), 1) << run.err;
 }
 
+TEST_F(ProjectTest, TheCodeIsNotWrittenOverTheGenerator) {
+  std::filesystem::create_directory(path("beside"));
+  const std::string generator = path("beside/one.safetensors");
+  std::filesystem::copy_file(path("generator.safetensors"), generator);
+  const ProgramRun run = onemodel({"project", "--generator", generator, path("photos/one.png"), "--out",
+                                   path("beside"), "--iterations", "1"});
+  EXPECT_EQ(run.exit_code, 2) << run.err;
+  EXPECT_EQ(content(generator), content(path("generator.safetensors")));
+}
+
 TEST_F(ProjectTest, BadInputIsOneLine) {
   const auto refuse = [](const Words& all, int code) {
     const ProgramRun run = onemodel(all);
