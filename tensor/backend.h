@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 
 #include "tensor/allocator.h"
@@ -136,6 +137,17 @@ class CapturedGraph {
   virtual void replay() = 0;
 };
 
+/// Bytes on their way to the host (Backend::read_later). It may be waited for and ended on any thread, one at
+/// a time, while the backend lives.
+class PendingRead {
+ public:
+  virtual ~PendingRead() = default;
+  /// Whether they are there; never waits.
+  virtual bool arrived() = 0;
+  /// Waits for them. They stay until this object ends. Errors of asynchronous kernels surface here.
+  virtual std::span<const std::byte> wait() = 0;
+};
+
 class Backend : public MemorySource {
  public:
   Backend() = default;
@@ -159,6 +171,9 @@ class Backend : public MemorySource {
   virtual void copy_from_host(void* destination, const void* source, std::size_t bytes) = 0;
   /// Waits until every earlier kernel is done. An error during capture.
   virtual void copy_to_host(void* destination, const void* source, std::size_t bytes) = 0;
+  /// copy_to_host without the waiting: the copy takes its place in the queue, and `source` may be overwritten
+  /// or freed after the call. Where there is no queue it copies at once. An error during capture.
+  virtual std::unique_ptr<PendingRead> read_later(const void* source, std::size_t bytes);
   virtual void copy(void* destination, const void* source, std::size_t bytes) = 0;
   /// Waits for the queue to empty; errors of asynchronous kernels surface here.
   virtual void synchronize() = 0;

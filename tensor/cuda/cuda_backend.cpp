@@ -7,6 +7,7 @@
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/conv_plans.h"
 #include "tensor/cuda/cudnn.h"
+#include "tensor/cuda/read_later.h"
 
 namespace om {
 
@@ -48,6 +49,7 @@ CudaBackend::CudaBackend() {
   check(cudaSetDevice(0), "cudaSetDevice");
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   plans_ = std::make_unique<ConvPlans>(*this);
+  landings_ = std::make_shared<Landings>();
 }
 
 std::string CudaBackend::description() const {
@@ -80,6 +82,7 @@ CudaBackend::~CudaBackend() {
   cudaStreamSynchronize(stream_);
   plans_.reset();
   blas_.reset();
+  landings_.reset();
   memory().close();
   cudaStreamDestroy(stream_);
 }

@@ -19,6 +19,7 @@ namespace om::cuda {
 
 class Blas;
 class ConvPlans;
+class Landings;
 
 class CudaBackend final : public Backend,
                           public ChannelKernels,
@@ -41,6 +42,7 @@ class CudaBackend final : public Backend,
   void release(void* pointer) override;
   void copy_from_host(void* destination, const void* source, std::size_t bytes) override;
   void copy_to_host(void* destination, const void* source, std::size_t bytes) override;
+  std::unique_ptr<PendingRead> read_later(const void* source, std::size_t bytes) override;
   void copy(void* destination, const void* source, std::size_t bytes) override;
   void synchronize() override;
   void* allocate_pinned(std::size_t bytes) override;
@@ -96,6 +98,7 @@ class CudaBackend final : public Backend,
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<ConvPlans> plans_;
   std::unique_ptr<Blas> blas_;  // made by the first matmul
+  std::shared_ptr<Landings> landings_;
   bool capturing_ = false;
   CachingAllocator::Pool capture_pool_ = CachingAllocator::kSharedPool;
 };

@@ -5,10 +5,12 @@
 // 1, 2 and 3 threads. Memory.* is what no case can say.
 //
 // --vector 32 keeps the cpu backend's products to vectors of 32 bytes, as on a processor without AVX-512.
+#include <algorithm>
 #include <cstdlib>
 
 #include "autograd/grad.h"
 #include "tensor/cpu/kernels.h"
+#include "tensor/replay.h"
 #include "tests/cases/program.h"
 #include "tests/conformance/comparison.h"
 
@@ -131,6 +133,51 @@ void copies(Backend& b) {
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(Tensor::empty({3}, DType::f32, b).storage()->data()) % 64, 0U);
 }
 
+/// The copy has its place in the queue: what comes later does not show in it.
+void reads_later(Backend& b) {
+  const std::vector<double> numbers = cases::draw_weights(5003, 1);
+  const auto bytes = static_cast<std::size_t>(5003) * sizeof(float);
+  Tensor x = cases::tensor(numbers, {5003}, DType::f32, b);
+  const std::unique_ptr<PendingRead> first = b.read_later(x.in().data, bytes);
+  x.fill(3);
+  const std::unique_ptr<PendingRead> second = b.read_later(x.in().data, bytes);
+  x = Tensor();
+  Tensor::full({5003}, 7, DType::f32, b);
+  ASSERT_EQ(second->wait().size(), bytes);
+  EXPECT_TRUE(second->arrived());
+  EXPECT_TRUE(first->arrived());
+  const auto* values = reinterpret_cast<const float*>(first->wait().data());
+  EXPECT_EQ(std::vector<double>(values, values + 5003), numbers);
+  const auto* threes = reinterpret_cast<const float*>(second->wait().data());
+  EXPECT_EQ(std::count(threes, threes + 5003, 3.0F), 5003);
+  EXPECT_EQ(b.read_later(nullptr, 0)->wait().size(), 0U);
+}
+
+/// Every call does what the body does, on what the tensors hold then; a body that fails may be called again.
+void replays(Backend& b) {
+  const Tensor x = Tensor::zeros({3}, DType::f32, b);
+  Tensor y;
+  int runs = 0;
+  bool fails = false;
+  Replay twice(b, [&] {
+    ++runs;
+    y = Tensor::empty({3}, DType::f32, b);
+    if (fails) fail("the body");
+    b.unary(UnaryOp::affine, x.in(), y.out(), 2, 1);
+  });
+  for (int i = 0; i < 5; ++i) {
+    x.fill(i);
+    fails = i == 1;
+    if (fails) {
+      EXPECT_THROW(twice(), Error);
+      continue;
+    }
+    twice();
+    EXPECT_EQ(y.to_host<float>(), std::vector<float>(3, static_cast<float>(2 * i + 1))) << i;
+  }
+  EXPECT_EQ(runs, twice.recorded() ? 3 : 5);
+}
+
 void add_tests(Backend& backend) {
   for (const Case& c : cases::all()) {
     if ((c.drivers & cases::kConformance) == 0) continue;
@@ -142,6 +189,8 @@ void add_tests(Backend& backend) {
     if ((c.drivers & cases::kConformance) != 0)
       cases::add_test("Repeats", c.name, [&] { expect_same_bits(c, backend); });
   cases::add_test("Memory", "copies", [&] { copies(backend); });
+  cases::add_test("Memory", "read_later", [&] { reads_later(backend); });
+  cases::add_test("Memory", "replay", [&] { replays(backend); });
 }
 
 }  // namespace
