@@ -110,6 +110,12 @@ std::optional<Common> parse_arguments(const Command& command, const std::vector<
   options.push_back({"--seed", "S", &common.seed, "Seed of all random numbers (default 0)"});
   options.push_back({"--threads", "N", &common.threads, "Threads on the CPU (default: all processors)"});
   options.push_back({"--backend", "NAME", &common.backend, "Device to compute on (default cpu)"});
+  options.push_back({"--precision",
+                     "fp32|tf32|bf16",
+                     &common.precision,
+                     "Of products and convolutions (default: tf32 where the device has it, else fp32)",
+                     false,
+                     {"fp32", "tf32", "bf16"}});
 
   CLI::App app(command.summary, "onemodel " + command.name);
   app.set_help_flag("-h,--help", "Print this and exit");

@@ -11,6 +11,7 @@
 
 #include "io/shown.h"
 #include "tensor/error.h"
+#include "train/precision_choice.h"
 
 namespace om {
 namespace {
@@ -67,12 +68,19 @@ void print_line(std::string_view name, std::string_view message) {
 
 }  // namespace
 
-Backend& start(const Common& common) {
+Backend& open_backend(const Common& common) {
   set_threads(static_cast<int>(common.threads));
   const int wanted = threads();
   Backend& chosen = backend(common.backend);
   if (threads() < wanted) note(text("threads: ", threads(), " of ", wanted, "; the system starts no more"));
   return chosen;
+}
+
+Precision precision_of(const Common& common, const Backend& backend) {
+  if (common.precision.empty()) return default_precision(backend);
+  const Precision wanted = precision_named(common.precision), precision = precision_on(wanted, backend);
+  if (precision != wanted) note(precision_header(wanted, backend));
+  return precision;
 }
 
 void complain(std::string_view message) { print_line("onemodel: ", message); }

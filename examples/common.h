@@ -7,13 +7,30 @@
 #include <string>
 #include <string_view>
 
+#include "autograd/precision.h"
 #include "examples/command.h"
 #include "tensor/registry.h"
 
 namespace om {
 
 /// Sets the threads and opens the backend that the command line names.
-Backend& start(const Common& common);
+Backend& open_backend(const Common& common);
+
+/// The precision that the command line names, or the backend's default. UsageError for bf16 that the backend
+/// lacks; for tf32 it is fp32, with a line on stderr.
+Precision precision_of(const Common& common, const Backend& backend);
+
+/// What a command computes with: the backend, and while this lives, in this thread, the precision.
+class Session {
+ public:
+  explicit Session(const Common& common)
+      : backend_(open_backend(common)), scope_(precision_of(common, backend_)) {}
+  Backend& backend() const { return backend_; }
+
+ private:
+  Backend& backend_;
+  PrecisionScope scope_;
+};
 
 /// One line on stderr, `onemodel: message`, as shown() has it.
 void complain(std::string_view message);

@@ -103,7 +103,8 @@ void check(const DenoiseOptions& options, const Common& common) {
 
 int denoise(const DenoiseOptions& options, const Common& common) {
   check(options, common);
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   const std::unique_ptr<Autoencoder> model = open_autoencoder(options.model, options.generator, backend);
   const auto side = static_cast<int>(model->decoder().size());
   const std::filesystem::path noisy_folder = std::filesystem::path(options.out) / "noisy";

@@ -23,7 +23,8 @@ struct EncodeOptions {
 int encode(const EncodeOptions& options, const Common& common) {
   ImageInputs inputs(options.images, options.recursive);
   refuse_overwriting(options.tensors, inputs.files_and({options.model}));
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   const Model model = load_model(read_checkpoint(options.model), backend, saying_so());
   if (!model.encoder) fail<InputError>(options.model, ": holds no encoder");
   const Encoder& encoder = *model.encoder;

@@ -85,7 +85,8 @@ int evaluate(const EvalOptions& options, const Common& common) {
   const bool denoise = !task.sigmas.empty();
   const std::size_t passes = std::max<std::size_t>(1, task.sigmas.size());
 
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   std::vector<EvalData> folders;
   std::int64_t total = 0;
   for (const Named& set : data) {

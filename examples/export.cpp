@@ -18,7 +18,8 @@ struct CommandOptions {
 
 int export_file(const CommandOptions& options, const Common& common) {
   refuse_overwriting(options.out, {options.file});
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   ExportOptions what;
   if (!options.target.empty())
     what.target = options.target == "ours"      ? ExportTarget::ours

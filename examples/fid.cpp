@@ -37,7 +37,7 @@ Side side_of(const std::string& path, bool recursive) {
 
 class Sets {
  public:
-  Sets(const FidOptions& options, const Common& common) : options_(options), backend_(start(common)) {
+  Sets(const FidOptions& options, const Common& common) : options_(options), session_(common) {
     sides_.push_back(side_of(options.a, options.recursive));
     if (!options.b.empty()) sides_.push_back(side_of(options.b, options.recursive));
     for (const Side& side : sides_) total_ += static_cast<std::int64_t>(side.files.size());
@@ -45,7 +45,7 @@ class Sets {
     if (options.inception.empty())
       fail<UsageError>("fid: a folder of images needs --inception FILE, pytorch-fid's weights: ",
                        kInceptionSource);
-    network_ = load_fid_network(options.inception, backend_);
+    network_ = load_fid_network(options.inception, session_.backend());
     cache_ = FeatureCache(options.cache.empty() ? FeatureCache::standard_folder()
                                                 : std::filesystem::path(options.cache));
     progress_ = std::make_unique<Progress>();
@@ -63,7 +63,7 @@ class Sets {
     const FidVariant variant = options_.variant == "authors" ? FidVariant::authors : FidVariant::pytorch_fid;
     const std::int64_t width = network_.inception->features();
     const std::vector<float> features =
-        folder_features(side.files, 0, variant, network_, cache_, backend_, hooks);
+        folder_features(side.files, 0, variant, network_, cache_, session_.backend(), hooks);
     side.images = static_cast<std::int64_t>(features.size()) / width;
     if (side.images < 2) fail<InputError>(side.path, ": holds one readable image, FID needs two");
     if (side.images < kFewImages)
@@ -74,7 +74,7 @@ class Sets {
 
  private:
   const FidOptions& options_;
-  Backend& backend_;
+  Session session_;
   std::vector<Side> sides_;
   FidNetwork network_;
   FeatureCache cache_;

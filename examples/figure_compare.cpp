@@ -24,7 +24,8 @@ struct InterpolateCommand {
 int interpolate_pictures(const InterpolateCommand& command, const Common& common) {
   if (command.steps < 2 || command.steps > 1000)
     fail<UsageError>("figure interpolate: --steps must lie between 2 and 1000");
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   const std::unique_ptr<Autoencoder> model =
       open_autoencoder(command.figure.model, command.figure.generator, backend);
   catch_interrupts();
@@ -86,7 +87,8 @@ int compare(const CompareCommand& command, const Common& common) {
     contenders.push_back({given.name, word_list("--model", given.value)});
   }
   if (command.sigma && !(*command.sigma > 0)) fail<UsageError>("figure compare: --sigma must be positive");
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   catch_interrupts();
   std::map<std::string, std::unique_ptr<Autoencoder>> models;
   std::int64_t size = 0;

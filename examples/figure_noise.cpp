@@ -63,7 +63,8 @@ struct Opened {
 };
 
 Opened open(const FigureOptions& options, const Common& common) {
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   std::unique_ptr<Autoencoder> model = open_autoencoder(options.model, options.generator, backend);
   catch_interrupts();
   FigureInputs inputs =

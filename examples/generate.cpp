@@ -79,7 +79,8 @@ int generate(const GenerateOptions& options, const Common& common) {
   if (count < 1 || count > kMaxCount)
     fail<UsageError>("generate: --count must lie between 1 and ", kMaxCount);
 
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   const NoGrad no_grad;
   LoadOptions load = saying_so();
   if (!options.prefix.empty()) load.prefix = options.prefix;

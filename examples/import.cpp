@@ -16,7 +16,8 @@ struct ImportOptions {
 
 int import_model(const ImportOptions& options, const Common& common) {
   refuse_overwriting(options.out, {options.file});
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   LoadOptions load;
   if (!options.latent.empty()) load.projection = options.latent == "z" ? Projection::z : Projection::wplus;
   if (!options.prefix.empty()) load.prefix = options.prefix;

@@ -28,7 +28,8 @@ std::map<std::string, Total> totals_of(const Checkpoint& checkpoint) {
 }
 
 int print_info(const std::string& file, bool list, const Common& common) {
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   const Checkpoint checkpoint = read_checkpoint(file);
   Model model;
   if (holds_network(checkpoint)) model = load_model(checkpoint, backend);

@@ -49,7 +49,8 @@ void print_table(const SemanticLeak& leak) {
 }
 
 int measure_leak(const LeakOptions& options, const Common& common) {
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   const std::unique_ptr<Autoencoder> model = open_autoencoder(options.model, options.generator, backend);
   if (!model->predicts_latent())
     fail<InputError>(options.model, ": the encoder predicts no latents, only noise");

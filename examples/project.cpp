@@ -160,7 +160,8 @@ int project(const ProjectOptions& options, const Common& common) {
   if (options.iterations < 1) fail<UsageError>("project: --iterations must be at least 1");
   if (options.every < 1) fail<UsageError>("project: --every must be at least 1");
   if (!(options.rate > 0)) fail<UsageError>("project: --lr must be positive");
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   Projector projector(options, common, backend);
   make_folder(std::filesystem::path(options.out) / "progress");
   catch_interrupts();

@@ -72,7 +72,8 @@ void print_table(const std::vector<Result>& results) {
 }
 
 int reconstruct_images(const ReconstructOptions& options, const Common& common) {
-  Backend& backend = start(common);
+  const Session session(common);
+  Backend& backend = session.backend();
   const std::unique_ptr<Autoencoder> model = open_autoencoder(options.model, options.generator, backend);
   if (!model->encoder().config().latent_heads)
     fail<InputError>(options.model, ": the encoder predicts no latents, only noise");

@@ -123,6 +123,16 @@ void check_command(const TrainCommand& command, const TrainConfig& config,
       fail<UsageError>(shown(folder), ": is where the run writes its samples; the images must lie elsewhere");
 }
 
+/// The command line's precision goes before the file's, and both before the backend's default. What a run to
+/// be resumed has is left to train().
+void settle_precision(TrainConfig& config, const Common& common, const std::vector<std::string>& given,
+                      const Backend& backend) {
+  Common asked = common;
+  const bool in_file = std::find(given.begin(), given.end(), "precision") != given.end();
+  if (asked.precision.empty() && in_file) asked.precision = config.precision;
+  config.precision = name_of(precision_of(asked, backend));
+}
+
 int train_encoder(const TrainCommand& command, const Common& common) {
   TrainConfig config = command.config;
   config.seed = common.seed;
@@ -133,7 +143,8 @@ int train_encoder(const TrainCommand& command, const Common& common) {
     options.given.insert(options.given.end(), keys.begin(), keys.end());
   }
   check_command(command, config, options.given);
-  Backend& backend = start(common);
+  Backend& backend = open_backend(common);
+  settle_precision(config, common, options.given, backend);
 
   Progress progress;
   options.out = command.out;

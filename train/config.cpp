@@ -12,6 +12,7 @@
 #include "io/suggest.h"
 #include "train/flat_json.h"
 #include "train/path_text.h"
+#include "train/precision_choice.h"
 
 namespace om {
 namespace {
@@ -64,6 +65,7 @@ const std::vector<Key>& table() {
       {"clip_norm", &C::clip_norm, false, 0, 1e30},
       {"encoder_width", &C::encoder_width, false, 1e-3, 64},
       {"latent", &C::latent},
+      {"precision", &C::precision},
       {"seed", &C::seed, false, 0},
       {"checkpoint_every", &C::checkpoint_every, false, 1, 1e12},
       {"keep_checkpoints", &C::keep_checkpoints, false, 0, 1e12},
@@ -327,6 +329,7 @@ void check(const TrainConfig& config) {
   if (config.sigmas.empty()) fail<UsageError>("'sigmas' names none to draw from");
   if (config.latent != "wplus" && config.latent != "z")
     fail<UsageError>("'latent' must be wplus or z, got '", printable(config.latent), "'");
+  precision_named(config.precision);
   if (config.strategy != "plain" && config.strategy != "two-networks" && config.strategy != "learning-rate")
     fail<UsageError>("'strategy' must be plain, two-networks or learning-rate, got '",
                      printable(config.strategy), "'");

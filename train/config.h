@@ -40,9 +40,10 @@ struct TrainConfig {
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 1e-4;
-  double clip_norm = 1;          ///< 0: no clipping
-  double encoder_width = 1;      ///< times the generator's channels
-  std::string latent = "wplus";  ///< or "z"
+  double clip_norm = 1;            ///< 0: no clipping
+  double encoder_width = 1;        ///< times the generator's channels
+  std::string latent = "wplus";    ///< or "z"
+  std::string precision = "fp32";  ///< or "tf32", "bf16"; runs older than the key computed in fp32
   std::int64_t seed = 0;
   std::int64_t checkpoint_every = 1000;
   std::int64_t keep_checkpoints = 0;  ///< 0: all of them; else the newest, at least 2

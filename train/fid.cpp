@@ -93,6 +93,7 @@ Tensor fid_input(const Tensor& images, FidVariant variant) {
 
 void append_features(const Inception& inception, const Tensor& input, std::vector<float>& features) {
   const NoGrad no_grad;
+  const PrecisionScope scope(Precision::fp32);
   for (std::int64_t i = 0; i < input.size(0); ++i) {
     const std::vector<float> one = inception(slice(input, 0, i, 1)).to_host<float>();
     features.insert(features.end(), one.begin(), one.end());

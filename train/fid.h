@@ -56,7 +56,8 @@ Tensor fid_input(const Image& image, FidVariant variant, Backend& backend);
 /// Images in [-1, 1], clamped or not, likewise.
 Tensor fid_input(const Tensor& images, FidVariant variant);
 
-/// Appends the features of [N, H, W, 3], image by image, so that none depends on its neighbours.
+/// Appends the features of [N, H, W, 3], image by image, so that none depends on its neighbours, and in fp32
+/// whatever the scope: they are compared with features from elsewhere.
 void append_features(const Inception& inception, const Tensor& input, std::vector<float>& features);
 
 }  // namespace om

@@ -17,6 +17,7 @@
 #include "nn/initial.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
+#include "train/precision_choice.h"
 #include "train/run_folder.h"
 #include "train/run_inputs.h"
 #include "train/run_pictures.h"
@@ -151,7 +152,8 @@ class Run {
   RunFolder folder_;
   std::vector<std::string> moved_;  // inputs that lie elsewhere than before
   TrainConfig config_;
-  std::int64_t total_;  // steps of all stages
+  PrecisionScope scope_;  // the whole run computes in it
+  std::int64_t total_;    // steps of all stages
   RandomSource random_;
   std::unique_ptr<Autoencoder> model_;
   std::unique_ptr<Lpips> lpips_;
@@ -171,6 +173,7 @@ Run::Run(const TrainConfig& given, const TrainOptions& options, Backend& backend
       backend_(backend),
       folder_(options.out),
       config_(resolve(given, options, folder_, moved_)),
+      scope_(precision_on(precision_named(config_.precision), backend)),
       total_(total_steps(config_)),
       random_(static_cast<std::uint64_t>(config_.seed), backend),
       model_(make_model(config_, random_, backend)) {
@@ -203,6 +206,7 @@ void Run::enter(int stage) {
 
 TrainResult Run::operator()() {
   start_or_resume();
+  log(precision_header(precision_named(config_.precision), backend_));
   if (state_.iteration == 0 && !show_pictures(true)) return result(true);
   if (!state_.settled && !settle(true)) return result(true);
   while (state_.iteration < total_) {

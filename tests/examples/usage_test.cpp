@@ -61,7 +61,7 @@ TEST_F(UsageTest, HelpListsWhatThereIs) {
     const ProgramRun one = onemodel(words);
     EXPECT_EQ(one.exit_code, 0) << command;
     EXPECT_EQ(one.err, "") << command;
-    for (const char* option : {"--help", "--seed", "--threads", "--backend"})
+    for (const char* option : {"--help", "--seed", "--threads", "--backend", "--precision"})
       EXPECT_NE(one.out.find(option), std::string::npos) << command << " " << option;
   }
 }
