@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "autograd/partial.h"
 #include "autograd/record.h"
 
 namespace om {
@@ -19,23 +21,27 @@ thread_local const char* running_rule = nullptr;
 
 Gradients run_rule(const Node& node, const std::vector<bool>& needed, const Tensor& g) {
   struct Mark {
-    explicit Mark(const char* op) { running_rule = op; }
-    ~Mark() { running_rule = nullptr; }
+    explicit Mark(const char* op) : previous(std::exchange(running_rule, op)) {}
+    ~Mark() { running_rule = previous; }
+    const char* previous;  // a rule that runs a function again runs its rules in turn
   } const mark(node.op);
   const PrecisionScope scope(node.precision);
   return node.rule(Saved(node, needed), g);
 }
 
-/// All nodes that the outputs depend on, oldest first.
-std::vector<Node*> ancestors(const std::vector<Tensor>& outputs) {
+/// All nodes that the outputs depend on, oldest first; beyond those of `ends` none.
+std::vector<Node*> ancestors(const std::vector<Tensor>& outputs,
+                             const std::unordered_set<const Node*>& ends) {
   std::unordered_set<Node*> seen;
   std::vector<Node*> found;
   const auto visit = [&](Node* node) {
     if (node != nullptr && seen.insert(node).second) found.push_back(node);
   };
   for (const Tensor& output : outputs) visit(output.node().get());
-  for (std::size_t i = 0; i < found.size(); ++i)
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (ends.contains(found[i])) continue;
     for (const auto& input : found[i]->inputs) visit(input.get());
+  }
   std::sort(found.begin(), found.end(), [](const Node* a, const Node* b) { return a->order < b->order; });
   return found;
 }
@@ -54,12 +60,9 @@ Tensor seed(const Tensor& output, const GradOptions& options, std::size_t i) {
   return Tensor::full(output.shape(), 1, output.dtype(), output.backend());
 }
 
-}  // namespace
-
-std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
-                         const GradOptions& options) {
-  if (running_rule != nullptr)
-    fail("grad: called by the rule of ", running_rule, "; a rule is made of ops alone");
+/// `partial`: the inputs are where the graph ends.
+std::vector<Tensor> differentiate(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
+                                  const GradOptions& options, bool partial) {
   if (!options.output_gradients.empty() && options.output_gradients.size() != outputs.size())
     fail("grad: expects ", outputs.size(), " output gradients, got ", options.output_gradients.size());
   std::unordered_map<const Node*, Tensor> gradient;  // of each node's output, as far as it has been summed
@@ -71,7 +74,7 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
   }
   const std::unordered_set<const Node*> targets = useful;
 
-  const std::vector<Node*> nodes = ancestors(outputs);
+  const std::vector<Node*> nodes = ancestors(outputs, partial ? targets : std::unordered_set<const Node*>());
   for (const Node* node : nodes)
     for (const auto& input : node->inputs)
       if (useful.contains(input.get())) useful.insert(node);
@@ -89,6 +92,7 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
     Node& node = **it;
     const auto found = gradient.find(&node);
     if (found == gradient.end() || !useful.contains(&node)) continue;
+    if (partial && targets.contains(&node)) continue;
     std::vector<bool> needed;
     bool any = false;
     for (const auto& input : node.inputs) {
@@ -117,6 +121,20 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
     results.push_back(found == gradient.end() ? Tensor() : found->second);
   }
   return results;
+}
+
+}  // namespace
+
+std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
+                         const GradOptions& options) {
+  if (running_rule != nullptr)
+    fail("grad: called by the rule of ", running_rule, "; a rule is made of ops alone");
+  return differentiate(outputs, inputs, options, false);
+}
+
+std::vector<Tensor> partial_gradients(const Tensor& output, const Tensor& g,
+                                      const std::vector<Tensor>& inputs) {
+  return differentiate({output}, inputs, {.output_gradients = {g}, .allow_unused = true}, true);
 }
 
 Tensor require_grad(const Tensor& x) {

@@ -7,7 +7,7 @@
 // A rule turns the gradient g of some scalar with respect to the op's output into the gradients with respect
 // to its inputs. While rules are recorded they consist of ops, which yields the graph of the second
 // derivative. No rule calls grad(): what it would find there are total derivatives, through everything that
-// an input depends on.
+// an input depends on. (The one of recompute() runs a function again and takes partial_gradients() of it.)
 #pragma once
 
 #include <cstdint>

@@ -5,6 +5,7 @@
 
 #include "autograd/ops.h"
 #include "models/stylegan1.h"
+#include "nn/recompute.h"
 
 namespace om {
 
@@ -66,9 +67,12 @@ ResnetBlock::ResnetBlock(const Placement& place, std::int64_t in, std::int64_t o
   child("downsample.1", *shortcut_bn_);
 }
 
-Tensor ResnetBlock::operator()(const Tensor& x) const {
-  const Tensor shortcut = shortcut_ ? (*shortcut_bn_)((*shortcut_)(x)) : x;
-  return bn2_(conv2_(bn1_(conv1_(x), {.slope = 0})), {.slope = 0, .residual = shortcut});
+Tensor ResnetBlock::operator()(const Tensor& image) const {
+  return recompute({this}, {image}, [this](const std::vector<Tensor>& in) {
+    const Tensor& x = in[0];
+    const Tensor shortcut = shortcut_ ? (*shortcut_bn_)((*shortcut_)(x)) : x;
+    return bn2_(conv2_(bn1_(conv1_(x), {.slope = 0})), {.slope = 0, .residual = shortcut});
+  });
 }
 
 Encoder::Encoder(const EncoderConfig& config, const Placement& place)

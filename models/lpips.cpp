@@ -4,6 +4,7 @@
 
 #include "autograd/fused.h"
 #include "autograd/ops.h"
+#include "nn/recompute.h"
 
 namespace om {
 namespace {
@@ -149,15 +150,33 @@ Lpips::Backbone::Backbone(const std::string& net_name, const FileShapes& shapes,
 std::vector<Tensor> Lpips::Backbone::operator()(const Tensor& image) const {
   std::vector<Tensor> features;
   Tensor x = image;
-  for (const Step& step : steps_) {
-    switch (step.kind) {
-      case Step::Kind::conv_relu: x = (*step.conv)(x, 0); break;
-      case Step::Kind::fire: x = (*step.fire)(x); break;
-      case Step::Kind::pool: x = max_pool2d(x, step.pool); break;
+  for (std::size_t first = 0; first < steps_.size();) {  // from tap to tap
+    std::size_t end = first;
+    while (end < steps_.size() && !steps_[end++].tap) {
     }
-    if (step.tap) features.push_back(x);
+    std::vector<const Module*> modules;
+    for (std::size_t i = first; i < end; ++i) {
+      if (steps_[i].conv) modules.push_back(steps_[i].conv.get());
+      if (steps_[i].fire) modules.push_back(steps_[i].fire.get());
+    }
+    x = recompute(modules, {x}, [this, first, end](const std::vector<Tensor>& in) {
+      Tensor y = in[0];
+      for (std::size_t i = first; i < end; ++i) y = run(steps_[i], y);
+      return y;
+    });
+    if (steps_[end - 1].tap) features.push_back(x);
+    first = end;
   }
   return features;
+}
+
+Tensor Lpips::Backbone::run(const Step& step, const Tensor& x) {
+  switch (step.kind) {
+    case Step::Kind::conv_relu: return (*step.conv)(x, 0);
+    case Step::Kind::fire: return (*step.fire)(x);
+    case Step::Kind::pool: return max_pool2d(x, step.pool);
+  }
+  return x;
 }
 
 Lpips::Heads::Heads(const FileShapes& shapes, const Placement& place) {

@@ -63,6 +63,7 @@ class Lpips : public Module {
       enum class Kind : std::uint8_t { conv_relu, fire, pool } kind;
       bool tap;
     };
+    static Tensor run(const Step& step, const Tensor& x);
     std::vector<Step> steps_;
   };
 

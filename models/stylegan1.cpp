@@ -4,6 +4,7 @@
 
 #include "autograd/ops.h"
 #include "nn/linear.h"
+#include "nn/recompute.h"
 #include "nn/resample.h"
 
 namespace om {
@@ -167,7 +168,9 @@ Tensor StyleGan1::synthesize(const Tensor& wplus, const std::vector<Tensor>& noi
   Tensor x;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const auto layer = static_cast<std::int64_t>(2 * i);
-    x = (*blocks_[i])(x, latent_layer(wplus, layer), latent_layer(wplus, layer + 1), noise[i]);
+    const Block& block = *blocks_[i];
+    x = recompute({&block}, {x, latent_layer(wplus, layer), latent_layer(wplus, layer + 1), noise[i]},
+                  [&block](const std::vector<Tensor>& in) { return block(in[0], in[1], in[2], in[3]); });
   }
   return (*to_rgb_)(x, Sums::f32);
 }

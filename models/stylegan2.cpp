@@ -1,6 +1,7 @@
 #include "models/stylegan2.h"
 
 #include "autograd/ops.h"
+#include "nn/recompute.h"
 
 namespace om {
 
@@ -78,9 +79,12 @@ Tensor StyleGan2::synthesize(const Tensor& wplus, const std::vector<Tensor>& noi
     // The upsampled image goes to the second convolution alone and is scaled for it as it is made. What
     // that one gives goes to the RGB image as well and stays plain.
     const StyledConv &up = *convs_[2 * i], &same = *convs_[2 * i + 1];
-    const Tensor first = up.style(w(2 * i + 1)), second = same.style(w(2 * i + 2));
-    x = up.on_scaled(scaled(x, first), first, noise[2 * i + 1], second);
-    x = same.on_scaled(x, second, noise[2 * i + 2]);
+    const auto block = [&up, &same](const std::vector<Tensor>& in) {
+      const Tensor first = up.style(in[1]), second = same.style(in[2]);
+      const Tensor y = up.on_scaled(scaled(in[0], first), first, in[3], second);
+      return same.on_scaled(y, second, in[4]);
+    };
+    x = recompute({&up, &same}, {x, w(2 * i + 1), w(2 * i + 2), noise[2 * i + 1], noise[2 * i + 2]}, block);
     image = (*to_rgbs_[i])(x, w(2 * i + 3), image);
   }
   return image;

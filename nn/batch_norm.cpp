@@ -3,6 +3,7 @@
 #include "autograd/fused.h"
 #include "autograd/grad.h"
 #include "autograd/ops.h"
+#include "autograd/recompute.h"
 
 namespace om {
 
@@ -24,6 +25,7 @@ Tensor BatchNorm::operator()(const Tensor& x, const Then& then) const {
   }
   const BatchNormResult result =
       batch_norm(x, weight_, bias_, {.eps = eps_, .residual = then.residual, .slope = then.slope});
+  if (recomputing()) return result.y;  // this batch is counted already
   const NoGrad no_grad;
   const double count = static_cast<double>(x.elements() / x.size(3));
   const auto blend = [&](const Tensor& running, const Tensor& batch, double factor) {
