@@ -222,6 +222,8 @@ Command train_command() {
        {"--latent", "wplus|z", &s.latent, "What the encoder predicts (default wplus)", false, {"wplus", "z"}},
        {"--lpips", "BACKBONE", &s.lpips, "torchvision's weights of VGG16, AlexNet or SqueezeNet"},
        {"--lpips-heads", "HEADS", &s.lpips_heads, "The lpips package's weights for it"},
+       {"--checkpoint-activations", "", &s.checkpoint_activations,
+        "Recompute activations in the backward pass: less memory, more time, the same result"},
        {"--checkpoint-every", "K", &s.checkpoint_every, "Steps (default 1000)"},
        {"--keep-checkpoints", "K", &s.keep_checkpoints, "Only the newest; 0: all (default 0)"},
        {"--sample-every", "K", &s.sample_every, "Steps; 0: no sample sheets (default 1000)"},

@@ -31,7 +31,7 @@ constexpr double unbounded = std::numeric_limits<double>::max();
 struct Key {
   const char* name;
   Field field;
-  bool path = false;
+  bool path = false;  // or else something that no number depends on: not in what checkpoints hold
   double low = -unbounded, high = unbounded;  // of numbers
 };
 
@@ -45,6 +45,7 @@ const std::vector<Key>& table() {
       {"recursive", &C::recursive, true},  // where pictures lie, as the paths say it
       {"lpips", &C::lpips, true},
       {"lpips_heads", &C::lpips_heads, true},
+      {"checkpoint_activations", &C::checkpoint_activations, true},  // changes no number: not in checkpoints
       {"task", &C::task},
       {"sigmas", &C::sigmas, false, 0, kMaxSigma},
       {"noise_channels", &C::noise_channels},

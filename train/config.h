@@ -22,6 +22,8 @@ struct TrainConfig {
   std::string lpips;        ///< torchvision backbone; empty: mean squared error alone
   std::string lpips_heads;  ///< the lpips package's heads for it
   bool recursive = false;   ///< the folders with their subfolders
+  /// Recompute activations in the backward pass: less memory, more time, the same bits.
+  bool checkpoint_activations = false;
   // settings
   std::string task = "reconstruct";               ///< or "denoise": see train/denoise.h
   std::vector<double> sigmas = kSigmas;           ///< of the noise, drawn from for each picture

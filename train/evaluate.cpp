@@ -8,19 +8,15 @@
 #include "autograd/grad.h"
 #include "autograd/ops.h"
 #include "io/resize.h"
+#include "train/pixels.h"
 
 namespace om {
 
 Tensor to_tensor(std::span<const std::uint8_t> pixels, std::int64_t count, std::int64_t size,
                  Backend& backend) {
-  static const std::array<float, 256> values = [] {
-    std::array<float, 256> table{};
-    for (std::size_t v = 0; v < table.size(); ++v)
-      table[v] = static_cast<float>(static_cast<double>(v) / 255 * 2 - 1);
-    return table;
-  }();
+  const std::array<float, 256>& values = pixel_values();
   std::vector<float> floats(pixels.size());
-  std::transform(pixels.begin(), pixels.end(), floats.begin(), [](std::uint8_t v) { return values[v]; });
+  std::transform(pixels.begin(), pixels.end(), floats.begin(), [&](std::uint8_t v) { return values[v]; });
   return Tensor::from_host(floats, {count, size, size, 3}, backend);
 }
 

@@ -2,8 +2,9 @@
 //
 //   RUN/config.json                        the resolved settings
 //   RUN/inputs.json                        what tells generator and pictures apart from others (run_inputs.h)
-//   RUN/metrics.jsonl                      one JSON object a line; nothing in it depends on time or machine
-//   RUN/checkpoints/000100.safetensors     everything that continues the run after iteration 100
+//   RUN/plans/                             where a backend chooses among engines by timing them: what it
+//   chose RUN/metrics.jsonl                      one JSON object a line; nothing in it depends on time or
+//   machine RUN/checkpoints/000100.safetensors     everything that continues the run after iteration 100
 //   RUN/samples/000100.png                 inputs beside their reconstructions
 //   RUN/stage1.safetensors                 the model of the first of two stages, without noise heads
 //   RUN/model.safetensors                  the finished model
@@ -25,6 +26,7 @@ class RunFolder {
   const std::string& path() const { return path_; }
   std::string config_file() const { return path_ + "/config.json"; }
   std::string inputs_file() const { return path_ + "/inputs.json"; }
+  std::string plans_folder() const { return path_ + "/plans"; }
   std::string metrics_file() const { return path_ + "/metrics.jsonl"; }
   std::string stage1_file() const { return path_ + "/stage1.safetensors"; }
   std::string model_file() const { return path_ + "/model.safetensors"; }

@@ -19,9 +19,13 @@ constexpr std::size_t kMaxBytes = 1 << 16;
 struct Member {
   const char* name;
   std::string RunInputs::*value;
+  bool always = true;  // written where it is empty too
 };
-constexpr Member kMembers[] = {
-    {"generator", &RunInputs::generator}, {"images", &RunInputs::images}, {"val", &RunInputs::val}};
+constexpr Member kMembers[] = {{"generator", &RunInputs::generator},
+                               {"images", &RunInputs::images},
+                               {"val", &RunInputs::val},
+                               {"init", &RunInputs::init, false},
+                               {"lpips", &RunInputs::lpips, false}};
 
 }  // namespace
 
@@ -42,9 +46,11 @@ std::string listing_of(const ImageFolder& folder) {
 
 void write_run_inputs(const std::string& path, const RunInputs& inputs) {
   std::string json;
-  for (const Member& member : kMembers)
+  for (const Member& member : kMembers) {
+    if (!member.always && (inputs.*member.value).empty()) continue;
     json += fmt::format("{}\n  \"{}\": {}", json.empty() ? "{" : ",", member.name,
                         json_text(inputs.*member.value));
+  }
   json += "\n}\n";
   write_file(path, std::as_bytes(std::span(json)));
 }

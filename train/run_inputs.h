@@ -1,9 +1,9 @@
 // What a run reads, told by content, so that a resumed run may find it elsewhere: RUN/inputs.json,
 //
-//   {"generator": "..", "images": "..", "val": ".."}
+//   {"generator": "..", "images": "..", "val": "..", "init": "..", "lpips": ".."}
 //
-// The generator is told by its weights (fingerprint() in train/checkpoint.h), a folder of images by its
-// files' names and sizes. No path is in it.
+// Generator, perceptual loss and the encoder that was the start are told by their weights (fingerprint() in
+// train/checkpoint.h), a folder of images by its files' names and sizes. No path is in it.
 #pragma once
 
 #include <string>
@@ -14,6 +14,7 @@ namespace om {
 
 struct RunInputs {
   std::string generator, images, val;  ///< val empty where the run has none
+  std::string init = {}, lpips = {};   ///< the same of these two, which the file then does not name
   bool operator==(const RunInputs&) const = default;
 };
 

@@ -1,6 +1,7 @@
 #include "train/stage.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "train/schedule.h"
 
@@ -56,11 +57,38 @@ Training::Training(const Autoencoder& model, const Lpips* lpips, const StageReci
   for (const ParameterGroup& group : adam_.groups()) first_rates_.push_back(group.lr);
 }
 
+/// Copies a step's inputs to where every step reads them; what does not fit there begins anew.
+void Training::place(const Tensor& images, const Tensor& targets, const std::vector<Tensor>& noise) {
+  const auto differs = [](const Tensor& a, const Tensor& b) {
+    return a.defined() != b.defined() || (a.defined() && (a.shape() != b.shape() || a.dtype() != b.dtype()));
+  };
+  if (!replay_ || precision_ != precision() || differs(images_, images) || differs(targets_, targets)) {
+    const auto room = [](const Tensor& like) { return like.defined() ? like.empty_like() : Tensor(); };
+    replay_.reset();
+    images_ = room(images);
+    targets_ = room(targets);
+    noise_.clear();
+    for (const Tensor& map : noise) noise_.push_back(room(map));
+    precision_ = precision();
+    steps_ = 0;
+    replay_.emplace(images.backend(),
+                    [this] { result_ = training_step(model_, lpips_, adam_, images_, noise_, targets_); });
+  }
+  images_.assign(images);
+  if (targets.defined()) targets_.assign(targets);
+  for (std::size_t i = 0; i < noise.size(); ++i) noise_[i].assign(noise[i]);
+}
+
 StepResult Training::step(std::int64_t done, const Tensor& images, const Tensor& targets) {
   for (std::size_t g = 0; g < first_rates_.size(); ++g) adam_.set_lr(g, rate(g, done));
   std::vector<Tensor> noise;
   if (recipe_.random_noise) noise = model_.decoder().random_noise(1, random_);
-  return training_step(model_, lpips_, adam_, images, noise, targets);
+  place(images, targets, noise);
+  Backend& backend = images.backend();
+  // A recording has memory of its own: what the first step left would lie beside it unused.
+  if (steps_++ == 1 && !backend.host_memory()) backend.memory().release_cached();
+  (*replay_)();
+  return replay_->recorded() ? result_ : std::exchange(result_, {});
 }
 
 }  // namespace om

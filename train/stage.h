@@ -13,7 +13,9 @@
 #include <optional>
 #include <vector>
 
+#include "autograd/precision.h"
 #include "autograd/random.h"
+#include "tensor/replay.h"
 #include "train/config.h"
 #include "train/training_step.h"
 
@@ -40,15 +42,20 @@ std::int64_t steps_before(const TrainConfig& config, int stage);
 std::int64_t total_steps(const TrainConfig& config);
 StageRecipe stage_recipe(const TrainConfig& config, int stage);
 
-/// A stage in progress: model, optimiser, schedule and random numbers, one step at a time.
+/// A stage in progress: model, optimiser, schedule and random numbers, one step at a time. Where the backend
+/// records, the first step runs as it is, the second is recorded, and later ones are replays
+/// (tensor/replay.h): what differs between them lies in tensors that stay.
 class Training {
  public:
   /// Puts the networks into the modes that the stage needs. What is passed must outlive it; `lpips` may be
   /// null.
   Training(const Autoencoder& model, const Lpips* lpips, const StageRecipe& recipe, RandomSource& random);
+  Training(const Training&) = delete;
+  Training& operator=(const Training&) = delete;
 
   /// The stage's step after `done` finished ones. images [N, S, S, 3] in [-1, 1]; targets as training_step
-  /// has them.
+  /// has them. The next step may overwrite the result. Other shapes, or another precision, than the step
+  /// before had begin anew: as it is, recorded, replayed.
   StepResult step(std::int64_t done, const Tensor& images, const Tensor& targets = {});
 
   /// A group's rate in that step.
@@ -60,12 +67,21 @@ class Training {
   const StageRecipe& recipe() const { return recipe_; }
 
  private:
+  void place(const Tensor& images, const Tensor& targets, const std::vector<Tensor>& noise);
+
   const Autoencoder& model_;
   const Lpips* lpips_;
   StageRecipe recipe_;
   RandomSource& random_;
   Adam adam_;
   std::vector<double> first_rates_;  // by group
+  // what a step reads, where it always lies
+  Tensor images_, targets_;
+  std::vector<Tensor> noise_;
+  Precision precision_ = Precision::fp32;  // of the steps since the last beginning
+  std::int64_t steps_ = 0;                 // since then
+  StepResult result_;
+  std::optional<Replay> replay_;
 };
 
 }  // namespace om

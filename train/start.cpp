@@ -4,6 +4,7 @@
 
 #include "io/model_file.h"
 #include "nn/initial.h"
+#include "train/checkpoint.h"
 
 namespace om {
 namespace {
@@ -34,6 +35,12 @@ std::vector<std::string> copy_values(const Encoder& source, const Encoder& targe
   return lacking;
 }
 
+Model with_encoder(const std::string& file, Projection projection, Backend& backend) {
+  Model model = load_model(read_checkpoint(file), backend, projection);
+  if (!model.encoder) fail<InputError>(file, ": holds no encoder to start from");
+  return model;
+}
+
 }  // namespace
 
 std::unique_ptr<Autoencoder> make_model(const TrainConfig& config, RandomSource& random, Backend& backend) {
@@ -51,11 +58,9 @@ std::unique_ptr<Autoencoder> make_model(const TrainConfig& config, RandomSource&
   return std::make_unique<Autoencoder>(std::move(encoder), std::move(decoder), std::move(noise_encoder));
 }
 
-std::vector<std::string> start_from(const std::string& file, const Autoencoder& model,
-                                    Projection projection) {
+Start start_from(const std::string& file, const Autoencoder& model, Projection projection) {
   const Encoder& target = model.encoder();
-  const Model source = load_model(read_checkpoint(file), backend_of(model), projection);
-  if (!source.encoder) fail<InputError>(file, ": holds no encoder to start from");
+  const Model source = with_encoder(file, projection, backend_of(model));
   const auto stored = source.metadata.find("latent");
   if (stored != source.metadata.end() && stored->second != name_of(projection))
     fail<InputError>(file, ": its encoder predicts ", stored->second, ", the run wants ",
@@ -63,8 +68,14 @@ std::vector<std::string> start_from(const std::string& file, const Autoencoder& 
   const std::vector<std::string> lacking = copy_values(*source.encoder, target, file);
   for (const std::string& name : lacking)
     if (!is_noise_head(name)) fail<InputError>(file, ": its encoder has no ", name);
-  if (lacking.empty()) return {};
-  return {text(file, ": has not all of the noise heads; they start with fresh values")};
+  Start start{{}, fingerprint(*source.encoder)};
+  if (!lacking.empty())
+    start.lines = {text(file, ": has not all of the noise heads; they start with fresh values")};
+  return start;
+}
+
+std::string encoder_fingerprint(const std::string& file, Projection projection, Backend& backend) {
+  return fingerprint(*with_encoder(file, projection, backend).encoder);
 }
 
 void save_first_stage(const std::string& file, const Autoencoder& model, const std::string& settings) {

@@ -3,111 +3,41 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
 
+#include "autograd/recompute.h"
 #include "io/atomic_file.h"
 #include "io/image_folder.h"
 #include "io/model_file.h"
-#include "io/same_file.h"
-#include "io/shown.h"
 #include "nn/initial.h"
+#include "tensor/registry.h"
 #include "train/checkpoint.h"
-#include "train/evaluate.h"
+#include "train/pixels.h"
 #include "train/precision_choice.h"
 #include "train/run_folder.h"
 #include "train/run_inputs.h"
 #include "train/run_pictures.h"
+#include "train/run_settings.h"
 #include "train/stage.h"
 #include "train/start.h"
+#include "train/step_reports.h"
 
 namespace om {
 namespace {
 
-/// What a resumed run may find elsewhere, told by content (train/run_inputs.h).
-constexpr std::pair<const char*, std::string TrainConfig::*> kMovable[] = {
-    {"generator", &TrainConfig::generator}, {"images", &TrainConfig::images}, {"val", &TrainConfig::val}};
+/// While it lives, a backend that chooses among engines keeps its choice in this folder, and finds it there.
+class PlansIn {
+ public:
+  explicit PlansIn(std::string folder) : before_(plan_folder()) { set_plan_folder(std::move(folder)); }
+  ~PlansIn() { set_plan_folder(before_); }
+  PlansIn(const PlansIn&) = delete;
+  PlansIn& operator=(const PlansIn&) = delete;
 
-std::string absolute(const std::string& path) {
-  return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
-}
-
-/// The settings that the run will have: the stored ones on resuming (a larger `iterations` extends them),
-/// else the given ones with absolute paths.
-/// `moved` gets the names of inputs that the caller names elsewhere than the run had them.
-TrainConfig resolve(const TrainConfig& given, const TrainOptions& options, const RunFolder& folder,
-                    std::vector<std::string>& moved) {
-  if (options.out.empty()) fail<UsageError>("'out' is missing: the folder of the run");
-  if (options.resume && folder.has_settings()) {
-    TrainConfig stored;
-    apply_json_file(stored, folder.config_file());
-    resolve_defaults(stored);
-    std::vector<std::string> keys = options.given;
-    const auto iterations = std::find(keys.begin(), keys.end(), "iterations");
-    if (iterations != keys.end() && given.iterations > stored.iterations) {
-      stored.iterations = given.iterations;
-      keys.erase(iterations);
-    }
-    for (const auto& [name, path] : kMovable) {
-      const auto key = std::find(keys.begin(), keys.end(), name);
-      if (key == keys.end() || (stored.*path).empty() || same_file(stored.*path, given.*path)) continue;
-      stored.*path = absolute(given.*path);
-      moved.emplace_back(name);
-      keys.erase(key);
-    }
-    expect_equal(stored, given, keys);
-    check(stored);
-    return stored;
-  }
-  if (!options.resume && folder.holds_a_run())
-    fail<UsageError>(folder.path(),
-                     ": holds a run already; --resume continues it, another --out starts a new one");
-  if (folder.holds_a_run())
-    fail<InputError>(folder.config_file(), ": is missing, so the run cannot be resumed");
-  if (options.resume && (given.generator.empty() || given.images.empty()))
-    fail<UsageError>(folder.path(), ": holds no run to resume");
-  if (options.resume && options.log) options.log(folder.path() + ": holds no run yet; this one begins");
-  TrainConfig config = given;
-  for (std::string* path :
-       {&config.generator, &config.init, &config.images, &config.val, &config.lpips, &config.lpips_heads})
-    *path = absolute(*path);
-  check(config);
-  resolve_defaults(config);
-  return config;
-}
-
-LoaderOptions loader_options(const TrainConfig& config, std::int64_t size, int threads) {
-  LoaderOptions options;
-  options.size = static_cast<int>(size);
-  options.batch = static_cast<int>(config.batch);
-  options.seed = static_cast<std::uint64_t>(config.seed);
-  options.threads = threads;
-  if (config.task != "denoise") return options;
-  // Which noise a picture gets follows from its place in the stream: another in each epoch, the same on
-  // resuming.
-  options.make_pair = [settings = config.denoise_settings(), sigmas = config.sigmas, side = options.size,
-                       seed = options.seed](const Image& image, std::int64_t position) {
-    const std::uint64_t picture = picture_of(position);
-    return denoise_pair(image, draw_sigma(sigmas, seed, picture), settings, side, seed, picture);
-  };
-  return options;
-}
-
-/// Pairs to validate on: the noise follows from the picture, so that it is the same each time.
-RunPictures::MakePair validation_pairs(const TrainConfig& config, std::int64_t size) {
-  if (config.task != "denoise") return {};
-  return [settings = config.denoise_settings(), sigmas = config.sigmas, side = static_cast<int>(size),
-          seed = static_cast<std::uint64_t>(config.seed)](const Image& image) {
-    const std::uint64_t picture = picture_of(image);
-    return denoise_pair(image, draw_sigma(sigmas, seed, picture), settings, side, seed, picture);
-  };
-}
-
-/// The shortest text of the float that a tensor holds.
-std::string json(const Tensor& scalar) { return fmt::format("{}", static_cast<float>(scalar.item())); }
+ private:
+  std::string before_;
+};
 
 class Run {
  public:
@@ -115,21 +45,24 @@ class Run {
   TrainResult operator()();
 
  private:
+  void read_init();
   void start_or_resume();
   bool resume();
   void write_settings() const;
-  std::int64_t stored_iterations() const;
-  void expect_same_inputs() const;
+  bool changed_settings() const;
   void expect_same_run(const std::string& path, const TrainingCheckpoint& checkpoint) const;
   void enter(int stage);
   void step();
-  void log_step(const StepResult& result);
+  void take_step(const EnqueuedStep& step, const StepFigures& figures);
   bool settle(bool scheduled);
   bool show_pictures(bool scheduled);
   void save(bool settled);
   void prune();
   TrainResult result(bool interrupted) const;
 
+  bool has_moved(const char* key) const {
+    return std::find(settings_.moved.begin(), settings_.moved.end(), key) != settings_.moved.end();
+  }
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
   bool ends_a_stage(std::int64_t i) const {
     return i == total_ || (config_.two_stages() && i == steps_before(config_, 2));
@@ -139,9 +72,8 @@ class Run {
   NoiseMaps noise() const {
     return training_->recipe().random_noise ? NoiseMaps::random : NoiseMaps::predicted;
   }
-  void append(const std::string& members) {
-    metrics_->append(
-        fmt::format(R"({{"iteration": {}, {}, "stage": {}}})", state_.iteration, members, stage_));
+  void append(std::int64_t iteration, int stage, const std::string& members) {
+    metrics_->append(fmt::format(R"({{"iteration": {}, {}, "stage": {}}})", iteration, members, stage));
   }
   void log(const std::string& line) const {
     if (options_.log) options_.log(line);
@@ -150,10 +82,11 @@ class Run {
   const TrainOptions& options_;
   Backend& backend_;
   RunFolder folder_;
-  std::vector<std::string> moved_;  // inputs that lie elsewhere than before
-  TrainConfig config_;
-  PrecisionScope scope_;  // the whole run computes in it
-  std::int64_t total_;    // steps of all stages
+  RunSettings settings_;
+  TrainConfig& config_ = settings_.config;
+  PrecisionScope precision_;  // the whole run computes in it
+  RecomputeScope recompute_;
+  std::int64_t total_;  // steps of all stages
   RandomSource random_;
   std::unique_ptr<Autoencoder> model_;
   std::unique_ptr<Lpips> lpips_;
@@ -162,24 +95,29 @@ class Run {
   std::unique_ptr<RunPictures> pictures_;
   int stage_ = 1;
   std::optional<Training> training_;  // of that stage
+  PixelTable pixel_table_;
+  PixelFeed pixel_feed_;
   std::unique_ptr<MetricsLog> metrics_;
+  std::optional<PlansIn> plans_;
   TrainingState state_;
   RunInputs inputs_;
   std::int64_t saved_ = 0;  // iteration of the newest checkpoint; 0: none
+  StepReports reports_{[this](const auto& step, const auto& figures) { take_step(step, figures); }};
 };
 
 Run::Run(const TrainConfig& given, const TrainOptions& options, Backend& backend)
     : options_(options),
       backend_(backend),
       folder_(options.out),
-      config_(resolve(given, options, folder_, moved_)),
-      scope_(precision_on(precision_named(config_.precision), backend)),
+      settings_(resolve_settings(given, options, folder_)),
+      precision_(precision_on(precision_named(config_.precision), backend)),
+      recompute_(config_.checkpoint_activations),
       total_(total_steps(config_)),
       random_(static_cast<std::uint64_t>(config_.seed), backend),
-      model_(make_model(config_, random_, backend)) {
-  // What a checkpoint holds is not read again: the file may be gone by then.
-  if (!config_.init.empty() && folder_.checkpoints().empty())
-    for (const std::string& line : start_from(config_.init, *model_, config_.projection())) log(line);
+      model_(make_model(config_, random_, backend)),
+      pixel_table_(backend),
+      pixel_feed_(backend) {
+  read_init();
   if (!config_.lpips.empty()) {
     lpips_ = load_lpips(config_.lpips, config_.lpips_heads, backend_);
     lpips_->set_trainable(false);
@@ -195,8 +133,24 @@ Run::Run(const TrainConfig& given, const TrainOptions& options, Backend& backend
   state_.settings = to_json(config_, false);
   state_.generator = fingerprint(model_->decoder());
   state_.images = static_cast<std::int64_t>(loader_->folder().size());
-  inputs_ = {state_.generator, listing_of(loader_->folder()), val_ ? listing_of(*val_) : ""};
+  inputs_.generator = state_.generator;
+  inputs_.images = listing_of(loader_->folder());
+  inputs_.val = val_ ? listing_of(*val_) : "";
+  inputs_.lpips = state_.lpips;
   enter(1);
+}
+
+/// What a checkpoint holds is not read again, the file may be gone by then; but one that is said to have
+/// moved is compared.
+void Run::read_init() {
+  if (config_.init.empty()) return;
+  if (folder_.checkpoints().empty()) {
+    const Start start = start_from(config_.init, *model_, config_.projection());
+    for (const std::string& line : start.lines) log(line);
+    inputs_.init = start.encoder;
+  } else if (has_moved("init")) {
+    inputs_.init = encoder_fingerprint(config_.init, config_.projection(), backend_);
+  }
 }
 
 void Run::enter(int stage) {
@@ -228,13 +182,18 @@ void Run::start_or_resume() {
   loader_->next();
   loader_->seek(0);
   const bool fresh = !options_.resume || !folder_.has_settings();
-  if (!fresh) expect_same_inputs();
+  if (!fresh) {
+    const RunInputs before = read_run_inputs(folder_.inputs_file());
+    expect_same_inputs(before, inputs_, settings_, !folder_.checkpoints().empty());
+    if (inputs_.init.empty()) inputs_.init = before.init;
+  }
   folder_.create();
   metrics_ = std::make_unique<MetricsLog>(folder_.metrics_file());  // locks the folder
+  plans_.emplace(folder_.plans_folder());
   if (fresh) write_settings();
   folder_.remove_temporaries();
   if (!options_.resume || !resume()) metrics_->cut(-1, false);
-  if (!fresh && (stored_iterations() != config_.iterations || !moved_.empty())) write_settings();
+  if (!fresh && changed_settings()) write_settings();
   if (static_cast<std::size_t>(state_.images) != loader_->folder().size()) {
     log(fmt::format("{}: holds {} images, {} when the run began: its order differs from now on",
                     config_.images, loader_->folder().size(), state_.images));
@@ -249,25 +208,11 @@ void Run::write_settings() const {
   write_file(folder_.config_file(), std::as_bytes(std::span(settings)));
 }
 
-/// UsageError where what lies at another place than before is not what the run began with.
-void Run::expect_same_inputs() const {
-  const RunInputs before = read_run_inputs(folder_.inputs_file());
-  for (const std::string& name : moved_) {
-    const bool weights = name == "generator";
-    const auto input = weights ? &RunInputs::generator : name == "val" ? &RunInputs::val : &RunInputs::images;
-    if (before.*input == inputs_.*input) continue;
-    fail<UsageError>("'", name, "' is ", shown(path_of(config_, name)),
-                     weights ? ", whose weights" : ", whose files' names or sizes",
-                     (before.*input).empty()
-                         ? " cannot be compared with those of the run: it did not keep them"
-                         : " are not those that the run began with");
-  }
-}
-
-std::int64_t Run::stored_iterations() const {
+bool Run::changed_settings() const {
   TrainConfig stored;
   apply_json_file(stored, folder_.config_file());
-  return stored.iterations;
+  return !settings_.moved.empty() || stored.iterations != config_.iterations ||
+         stored.checkpoint_activations != config_.checkpoint_activations;
 }
 
 /// InputError where the checkpoint is of another run than the settings and files make; a line where the run
@@ -285,6 +230,8 @@ void Run::expect_same_run(const std::string& path, const TrainingCheckpoint& che
   if (!checkpoint.old_format() && state.lpips != state_.lpips)
     fail<InputError>(config_.lpips.empty() ? folder_.config_file() : config_.lpips,
                      ": is not the perceptual loss that this run began with");
+  if (checkpoint.old_format() && (has_moved("lpips") || has_moved("lpips_heads")))
+    fail<InputError>(path, ": is of the old format and does not tell the perceptual loss, which has moved");
   if (before == config_.iterations) return;
   const int stage = stages_of(config_);
   const StageRecipe recipe = stage_recipe(config_, stage);
@@ -334,43 +281,40 @@ bool Run::resume() {
   return false;
 }
 
+/// Enqueues a step. What it came to is known when take_step() is called, at most StepReports::kMostAhead
+/// steps later.
 void Run::step() {
   const ImageBatch batch = loader_->next();
   for (const std::string& line : loader_->take_warnings()) log(line);
+  const std::int64_t size = model_->decoder().size();
   const auto tensor = [&](const std::vector<std::uint8_t>& pixels) {
-    return to_tensor(pixels, config_.batch, model_->decoder().size(), backend_);
+    return pixel_table_(pixel_feed_(pixels, {config_.batch, size, size, 3}));
   };
   const Tensor targets = tensor(batch.pixels), images = batch.inputs.empty() ? targets : tensor(batch.inputs);
   const std::int64_t before = state_.iteration - steps_before(config_, stage_);
   const StepResult done = training_->step(before, images, targets);
-  const double loss = done.loss.item();
-  bool finite = std::isfinite(loss);
-  for (const Tensor& norm : done.norms) finite = finite && std::isfinite(norm.item());
-  if (!finite)
-    fail("iteration ", state_.iteration + 1, ": the loss or its gradient is not finite (loss ", loss,
-         "); training ends here, ",
-         saved_ > 0 ? text("checkpoint ", saved_, " is kept") : "no checkpoint was written",
-         "; a smaller 'lr' may help");
 
   ++state_.iteration;
   state_.position = loader_->position();
   state_.random = random_.state();
-  log_step(done);
-  if (options_.after_step) options_.after_step({state_.iteration, total_, config_.batch, loss});
+  const std::vector<ParameterGroup>& groups = training_->adam().groups();
+  EnqueuedStep step{state_.iteration, stage_,
+                    state_.iteration % config_.log_every == 0 || ends_a_stage(state_.iteration)};
+  step.rates = fmt::format(R"("lr": {})", groups[0].lr);
+  if (groups.size() > 1 && training_->rate(0, 0) != training_->rate(1, 0))
+    step.rates += fmt::format(R"(, "lr_noise_heads": {})", groups[1].lr);
+  for (const ParameterGroup& group : groups) step.groups.push_back(group.name);
+  reports_.add(std::move(step), done);
 }
 
-void Run::log_step(const StepResult& done) {
-  if (state_.iteration % config_.log_every != 0 && !ends_a_stage(state_.iteration)) return;
-  const std::vector<ParameterGroup>& groups = training_->adam().groups();
-  std::string line = fmt::format(R"("loss": {}, "mse": {})", json(done.loss), json(done.mse));
-  if (done.lpips.defined()) line += fmt::format(R"(, "lpips": {})", json(done.lpips));
-  line += fmt::format(R"(, "lr": {})", groups[0].lr);
-  if (groups.size() > 1 && training_->rate(0, 0) != training_->rate(1, 0))
-    line += fmt::format(R"(, "lr_noise_heads": {})", groups[1].lr);
-  line += R"(, "grad_norm": {)";
-  for (std::size_t g = 0; g < done.norms.size(); ++g)
-    line += fmt::format(R"({}"{}": {})", g == 0 ? "" : ", ", groups[g].name, json(done.norms[g]));
-  append(line + "}");
+void Run::take_step(const EnqueuedStep& step, const StepFigures& figures) {
+  if (!figures.finite())
+    fail("iteration ", step.iteration, ": the loss or its gradient is not finite (loss ", figures.loss,
+         "); training ends here, ",
+         saved_ > 0 ? text("checkpoint ", saved_, " is kept") : "no checkpoint was written",
+         "; a smaller 'lr' may help");
+  if (step.logged) append(step.iteration, step.stage, metrics_members(step, figures));
+  if (options_.after_step) options_.after_step({step.iteration, total_, config_.batch, figures.loss});
 }
 
 /// What is due after an iteration: samples, validation, the model of a first stage and the leak figure of the
@@ -386,25 +330,27 @@ bool Run::settle(bool scheduled) {
 
 bool Run::show_pictures(bool scheduled) {
   const std::int64_t i = state_.iteration;
-  if (i > 0 && config_.sample_every > 0 && (i % config_.sample_every == 0 || ends_a_stage(i)))
-    pictures_->write_samples(folder_.sample_file(i), noise());
+  const bool sample = i > 0 && config_.sample_every > 0 && (i % config_.sample_every == 0 || ends_a_stage(i));
+  if (sample || scheduled) reports_.drain();  // nothing is shown of a step that came to no number
+  if (sample) pictures_->write_samples(folder_.sample_file(i), noise());
   if (!scheduled) return true;
   if (val_) {
     const std::optional<std::string> figures = pictures_->validate(i, noise());
     if (!figures) return false;
-    append(fmt::format(R"("validation": {{{}}})", *figures));
+    append(i, stage_, fmt::format(R"("validation": {{{}}})", *figures));
   }
   if (config_.two_stages() && i == steps_before(config_, 2))
     save_first_stage(folder_.stage1_file(), *model_, state_.settings);
   if (val_ && i > 0 && i == total_) {
     const std::optional<std::string> figures = pictures_->measure_leak();
     if (!figures) return false;
-    append(fmt::format(R"("leak": {{{}}})", *figures));
+    append(i, stage_, fmt::format(R"("leak": {{{}}})", *figures));
   }
   return true;
 }
 
 void Run::save(bool settled) {
+  reports_.drain();  // no checkpoint of one either
   metrics_->sync();
   state_.settled = settled;
   state_.metrics = metrics_->fingerprint();

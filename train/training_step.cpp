@@ -5,6 +5,18 @@
 #include "nn/losses.h"
 
 namespace om {
+namespace {
+
+Tensor figures_of(const StepResult& step) {
+  const NoGrad no_grad;
+  std::vector<Tensor> figures = {step.loss, step.mse};
+  if (step.lpips.defined()) figures.push_back(step.lpips);
+  figures.insert(figures.end(), step.norms.begin(), step.norms.end());
+  for (Tensor& figure : figures) figure = reshape(cast(figure, DType::f32), {1});
+  return concat(figures, 0);
+}
+
+}  // namespace
 
 std::vector<ParameterGroup> encoder_groups(const Encoder& encoder, const GroupRates& rates) {
   ParameterGroup main{"main", {}, rates.main.value_or(0)};
@@ -50,6 +62,7 @@ StepResult training_step(const Autoencoder& model, const Lpips* lpips, Adam& ada
     result.reconstruction = output.detach();
   }
   result.norms = adam.step(result.gradients);
+  result.figures = figures_of(result);
   return result;
 }
 

@@ -33,6 +33,9 @@ struct StepResult {
   std::vector<Tensor> norms;      ///< of each group's gradients before clipping, []
   std::vector<Tensor> gradients;  ///< of adam.parameters(), before clipping; undefined where there is none
   Tensor reconstruction;          ///< [N, S, S, 3] from before the step
+  /// All that a log wants in one array, f32 [3 + groups] or without LPIPS [2 + groups]: loss, mse, lpips,
+  /// norms.
+  Tensor figures;
 };
 
 /// images [N, S, S, 3] in [-1, 1]; noise maps [N or 1, s, s, 1], 4x4 first, to decode with, or none: those

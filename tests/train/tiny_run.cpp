@@ -83,7 +83,7 @@ TrainResult TinyRun::run(const std::string& name, bool resume, TrainOptions opti
   options.out = out(name);
   options.resume = resume;
   options.log = [this](const std::string& line) { log.push_back(line); };
-  return train(config, options, backend("cpu"));
+  return train(config, options, device != nullptr ? *device : backend("cpu"));
 }
 
 std::map<std::string, std::string> files_of(const std::filesystem::path& folder) {

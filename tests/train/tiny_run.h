@@ -19,6 +19,7 @@ class TinyRun {
 
   TrainConfig config;  ///< 6 iterations of batch 2, a checkpoint every 2, samples every 3
   std::vector<std::string> log;
+  Backend* device = nullptr;  ///< where it runs; null: the processor
 
   /// Adds a perceptual loss: a VGG16 of four channels a layer with random weights.
   void add_lpips();
