@@ -19,6 +19,7 @@ Tensor run_binary(const char* op, BinaryOp kernel, const Tensor& a, const Tensor
   const Shape shape = broadcast_shape(op, a.shape(), b.shape());
   Tensor y = Tensor::empty(shape, is_comparison(kernel) ? DType::u8 : a.dtype(), a.backend());
   a.backend().binary(kernel, aligned_in(a, shape.rank()), aligned_in(b, shape.rank()), y.out(), parameter);
+  if (is_comparison(kernel)) op_ran(op);  // which no derivative is recorded of
   return y;
 }
 
@@ -223,14 +224,27 @@ Tensor clamp(const Tensor& x, double low, double high) {
                 });
 }
 
-Tensor sign(const Tensor& x) { return run_unary("sign", UnaryOp::sign, x.detach()); }
-Tensor floor(const Tensor& x) { return run_unary("floor", UnaryOp::floor, x.detach()); }
+namespace {
+
+Tensor step_function(const char* op, UnaryOp kernel, const Tensor& x) {
+  Tensor y = run_unary(op, kernel, x.detach());
+  op_ran(op);
+  return y;
+}
+
+}  // namespace
+
+Tensor sign(const Tensor& x) { return step_function("sign", UnaryOp::sign, x); }
+Tensor floor(const Tensor& x) { return step_function("floor", UnaryOp::floor, x); }
 
 Tensor cast(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype) return x;
   Tensor y = Tensor::empty(x.shape(), dtype, x.backend());
   x.backend().cast(x.in(), y.out());
-  if (!is_floating(dtype)) return y;
+  if (!is_floating(dtype)) {
+    op_ran("cast");
+    return y;
+  }
   return record("cast", y, {x}, kKeepNothing,
                 [from = x.dtype()](const Saved&, const Tensor& g) { return Gradients{cast(g, from)}; });
 }

@@ -21,13 +21,31 @@ thread_local const char* running_rule = nullptr;
 
 Gradients run_rule(const Node& node, const std::vector<bool>& needed, const Tensor& g) {
   struct Mark {
-    explicit Mark(const char* op) : previous(std::exchange(running_rule, op)) {}
-    ~Mark() { running_rule = previous; }
+    explicit Mark(const char* op)
+        : previous(std::exchange(running_rule, op)), told(std::exchange(detail::watch.in_rule, true)) {}
+    ~Mark() {
+      running_rule = previous;
+      detail::watch.in_rule = told;
+    }
     const char* previous;  // a rule that runs a function again runs its rules in turn
-  } const mark(node.op);
-  const PrecisionScope scope(node.precision);
-  return node.rule(Saved(node, needed), g);
+    bool told;
+  };
+  Gradients gradients;
+  {
+    const Mark mark(node.op);
+    const PrecisionScope scope(node.precision);
+    gradients = node.rule(Saved(node, needed), g);
+  }
+  op_ran(node.op);
+  return gradients;
 }
+
+/// For those who watch: ops here are the backward pass.
+struct Walk {
+  Walk() : previous(std::exchange(detail::watch.in_grad, true)) {}
+  ~Walk() { detail::watch.in_grad = previous; }
+  bool previous;
+};
 
 /// All nodes that the outputs depend on, oldest first; beyond those of `ends` none.
 std::vector<Node*> ancestors(const std::vector<Tensor>& outputs,
@@ -80,6 +98,7 @@ std::vector<Tensor> differentiate(const std::vector<Tensor>& outputs, const std:
       if (useful.contains(input.get())) useful.insert(node);
 
   const Recording recording(options.create_graph);
+  const Walk walk;
   const auto accumulate = [&](const char* op, const Node* node, const Tensor& g) {
     check_gradient(op, *node, g);
     Tensor& sum = gradient[node];

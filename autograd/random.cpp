@@ -1,5 +1,7 @@
 #include "autograd/random.h"
 
+#include "autograd/observer.h"
+
 namespace om {
 
 RandomSource::RandomSource(std::uint64_t seed, Backend& backend) : state_{seed, 0}, backend_(backend) {}
@@ -14,6 +16,7 @@ Tensor RandomSource::draw(const Shape& shape, DType dtype, Distribution distribu
   const Tensor state = Tensor::from_host(words, {4}, backend_);
   Tensor y = Tensor::empty(shape, dtype, backend_);
   backend_.random(y.out(), distribution, state.in());
+  op_ran("random");
   return y;
 }
 

@@ -60,6 +60,7 @@ Gradients rule(const Function& function, std::size_t inputs, std::size_t operand
     asked.push_back(operand);
     places.push_back(i);
   }
+  const detail::ToldApart apart;
   Tensor y;
   {
     const Recording recording(true);

@@ -1,5 +1,7 @@
-// Whether ops record, and the node that a recorded op gets.
+// Whether ops record, who watches them, and the node that a recorded op gets.
 #include "autograd/record.h"
+
+#include <utility>
 
 #include "autograd/grad.h"
 
@@ -16,6 +18,13 @@ Recording::~Recording() { recording = previous_; }
 
 NoGrad::NoGrad() : previous_(recording) { recording = false; }
 NoGrad::~NoGrad() { recording = previous_; }
+
+void detail::tell(const char* op) {
+  if (!watch.in_rule) watch.observer->ran(op, watch.in_grad ? Pass::backward : Pass::forward);
+}
+
+Watching::Watching(OpObserver& observer) : previous_(std::exchange(detail::watch.observer, &observer)) {}
+Watching::~Watching() { detail::watch.observer = previous_; }
 
 Tensor attach(const char* op, Tensor y, const std::vector<Tensor>& inputs, Keep keep, Rule rule) {
   auto node = std::make_shared<Node>(op, y);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "autograd/node.h"
+#include "autograd/observer.h"
 
 namespace om {
 
@@ -46,6 +47,7 @@ Tensor attach(const char* op, Tensor y, const std::vector<Tensor>& inputs, Keep 
 
 template <class R>
 Tensor record(const char* op, Tensor y, const std::vector<Tensor>& inputs, Keep keep, R&& rule) {
+  op_ran(op);
   if (!grad_enabled()) return y;
   for (const Tensor& input : inputs)
     if (input.defined() && input.requires_grad())

@@ -50,6 +50,7 @@ Tensor max(const Tensor& x) {
   expect_floating("max", x);
   Tensor y = x.empty_like(ones(x.rank()));
   x.backend().reduce(ReduceOp::max, x.in(), y.out());
+  op_ran("max");
   return y.with_shape({});
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "autograd/grad.h"
+#include "autograd/observer.h"
 #include "autograd/ops.h"
 
 namespace om {
@@ -133,6 +134,7 @@ std::vector<Tensor> Adam::step(const std::vector<Tensor>& gradients) {
     update_fused(*kernels, gradients, norms, clock_of);
   else
     update_composed(gradients, norms, clock_of);
+  op_ran("adam");
   return norms;
 }
 
