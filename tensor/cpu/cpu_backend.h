@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "tensor/backend.h"
+#include "tensor/dry_form.h"
 #include "tensor/fused.h"
 
 namespace om {
@@ -13,7 +14,8 @@ class CpuBackend : public Backend,
                    public ChannelKernels,
                    public BatchNormKernels,
                    public DistanceKernels,
-                   public AdamKernels {
+                   public AdamKernels,
+                   public DryForm {
  public:
   std::string_view name() const override { return "cpu"; }
   std::string description() const override;
@@ -54,6 +56,8 @@ class CpuBackend : public Backend,
   void feature_distance_grad(const Distance& inputs, In g, Out a_gradient, Out b_gradient) override;
   void adam_norm(std::span<const In> gradients, Out norm) override;
   void adam(std::span<const AdamArray> arrays, const AdamConstants& constants) override;
+
+  std::unique_ptr<Backend> dry_form() override;
 };
 
 /// Starts the team of threads() threads; where the system does not give as many, set_threads() is called with

@@ -49,6 +49,7 @@ void parallel_tiles(std::int64_t count, std::int64_t tile, Body&& body) {
 /// others'.
 template <class Body>
 void parallel_pieces(int threads, std::int64_t count, Body&& body) {
+  if (cpu::TeamAtRest::resting) return;
   if (threads <= 1 || count <= 1) {
     for (std::int64_t i = 0; i < count; ++i) body(i);
     return;

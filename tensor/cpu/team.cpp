@@ -199,6 +199,7 @@ int startable(int wanted) noexcept {
 }  // namespace
 
 void run_on_team(const Work& work) {
+  if (TeamAtRest::resting) return;
   if (work.tiles <= 1 || work.threads <= 1) return run_alone(work);
   Team& team = cpu::team();
   if (!team.take()) return run_alone(work);  // inside another region, for one

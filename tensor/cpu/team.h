@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 namespace om::cpu {
 
@@ -24,6 +25,21 @@ struct Work {
 /// team, all tiles run on the calling thread, as member 0. The first exception of a tile ends the region and
 /// is thrown again here. A child of fork() starts a team of its own.
 void run_on_team(const Work& work);
+
+/// While one lives, regions that its thread opens run no tile. What is left of a kernel is how it cuts its
+/// work and the scratch memory that it takes for that (tensor/dry.h).
+class TeamAtRest {
+ public:
+  TeamAtRest() : before_(std::exchange(resting, true)) {}
+  ~TeamAtRest() { resting = before_; }
+  TeamAtRest(const TeamAtRest&) = delete;
+  TeamAtRest& operator=(const TeamAtRest&) = delete;
+
+  static inline constinit thread_local bool resting = false;
+
+ private:
+  bool before_;
+};
 
 /// Starts a team of `wanted`, the calling thread included, and returns how many it has. Where the system
 /// gives fewer threads, half of those are left to others (an image loader).
