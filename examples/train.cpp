@@ -1,6 +1,8 @@
 // onemodel train: an encoder for a frozen generator, from a folder of images.
 //
 // The settings are TrainConfig's defaults, over them those of --config, over them the command line's.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cstring>
@@ -14,6 +16,7 @@
 #include "io/shown.h"
 #include "tensor/error.h"
 #include "train/config.h"
+#include "train/dry_run.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
 #include "train/trainer.h"
@@ -24,7 +27,7 @@ namespace {
 struct TrainCommand {
   TrainConfig config;
   std::string out, config_file;
-  bool resume = false;
+  bool resume = false, dry_run = false;
 };
 
 /// The settings' keys among the options given: --encoder-width is encoder_width.
@@ -107,6 +110,9 @@ bool lies_in(const std::string& path, const std::string& folder) {
 /// effect.
 void check_command(const TrainCommand& command, const TrainConfig& config,
                    const std::vector<std::string>& given) {
+  if (command.dry_run && command.resume)
+    fail<UsageError>(
+        "--dry-run is for a run that has not begun; --config RUN/config.json takes one's settings");
   const RunFolder run(command.out);
   if (config.task != "denoise")
     for (const char* key : {"sigmas", "noise_channels", "noise_at", "grey"})
@@ -133,6 +139,30 @@ void settle_precision(TrainConfig& config, const Common& common, const std::vect
   config.precision = name_of(precision_of(asked, backend));
 }
 
+std::string mebibytes(std::size_t bytes) {
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
+}
+
+/// What the run would take, on stdout.
+int predict(const TrainConfig& config, Backend& backend) {
+  const std::vector<MemoryPlan> plans = plan_training(config, backend);
+  for (const MemoryPlan& plan : plans) {
+    if (plans.size() > 1) std::cout << "stage " << plan.stage << "\n";
+    const std::pair<const char*, std::string> lines[] = {
+        {"peak memory", mebibytes(plan.peak)},
+        {"  weights, trained", mebibytes(plan.trained)},
+        {"  weights, frozen", mebibytes(plan.frozen)},
+        {"  optimiser", mebibytes(plan.optimiser)},
+        {"  activations kept", mebibytes(plan.activations)},
+        {"  gradients, in passing", mebibytes(plan.passing())},
+        {"  kernels' workspace", plan.scratch_known ? mebibytes(plan.scratch) : "not known, not counted"},
+        {"held, with what is reused", mebibytes(plan.held)},
+        {"a step", fmt::format("{:.1f} GFLOP, {} images", 1e-9 * plan.step.flops, config.batch)}};
+    for (const auto& [what, amount] : lines) std::cout << fmt::format("{:<26} {}\n", what, amount);
+  }
+  return kDone;
+}
+
 int train_encoder(const TrainCommand& command, const Common& common) {
   TrainConfig config = command.config;
   config.seed = common.seed;
@@ -142,9 +172,10 @@ int train_encoder(const TrainCommand& command, const Common& common) {
     const std::vector<std::string> keys = apply_file(config, command.config_file, options.given);
     options.given.insert(options.given.end(), keys.begin(), keys.end());
   }
-  check_command(command, config, options.given);
+  check_command(command, config, given_keys(common));  // a run's config.json names every key
   Backend& backend = open_backend(common);
   settle_precision(config, common, options.given, backend);
+  if (command.dry_run) return predict(config, backend);
 
   Progress progress;
   options.out = command.out;
@@ -207,6 +238,7 @@ Command train_command() {
         "JSON file with settings named as these options, with _ for -; options win, paths in it are\n"
         "relative to its folder"},
        {"--resume", "", &c->resume, "Go on with the run in RUN"},
+       {"--dry-run", "", &c->dry_run, "Say what memory and work a run takes; trains and writes nothing"},
        {"--iterations", "N", &s.iterations,
         "Steps, of the last stage; its rate's cosine spans them (default 100000)"},
        {"--batch", "B", &s.batch, "Images in a step (default 4)"},

@@ -63,6 +63,9 @@ class Training {
     return recipe_.rate(first_rates_.at(group), done);
   }
 
+  /// Whether steps are replays by now.
+  bool recorded() const { return replay_ && replay_->recorded(); }
+
   Adam& adam() { return adam_; }
   const StageRecipe& recipe() const { return recipe_; }
 

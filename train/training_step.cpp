@@ -43,22 +43,26 @@ void prepare_training(const Autoencoder& model, const Adam& adam) {
   for (const Tensor& parameter : adam.parameters()) require_grad(parameter);
 }
 
+Losses losses_of(const Tensor& output, const Tensor& target, const Lpips* lpips) {
+  Losses losses;
+  losses.loss = losses.mse = sum_of_mse(output, target);
+  if (lpips == nullptr) return losses;
+  losses.lpips = sum((*lpips)(output, target));
+  losses.loss = losses.mse + losses.lpips;
+  return losses;
+}
+
 StepResult training_step(const Autoencoder& model, const Lpips* lpips, Adam& adam, const Tensor& images,
                          const std::vector<Tensor>& noise, const Tensor& targets) {
   const Tensor& target = targets.defined() ? targets : images;
   StepResult result;
   {
     const Tensor output = noise.empty() ? model(images) : model(images, noise);
-    const Tensor mse = sum_of_mse(output, target);
-    Tensor loss = mse;
-    if (lpips != nullptr) {
-      const Tensor perceptual = sum((*lpips)(output, target));
-      result.lpips = perceptual.detach();
-      loss = mse + perceptual;
-    }
-    result.gradients = grad({loss}, adam.parameters(), {.allow_unused = true});
-    result.loss = loss.detach();
-    result.mse = mse.detach();
+    const Losses losses = losses_of(output, target, lpips);
+    result.gradients = grad({losses.loss}, adam.parameters(), {.allow_unused = true});
+    result.loss = losses.loss.detach();
+    result.mse = losses.mse.detach();
+    if (losses.lpips.defined()) result.lpips = losses.lpips.detach();
     result.reconstruction = output.detach();
   }
   result.norms = adam.step(result.gradients);

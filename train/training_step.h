@@ -28,6 +28,13 @@ std::vector<ParameterGroup> encoder_groups(const Encoder& encoder, const GroupRa
 /// of one that stands still move) and the generator in evaluation mode.
 void prepare_training(const Autoencoder& model, const Adam& adam);
 
+/// What reconstructions cost: sums over the batch, []; loss is the sum of the others, lpips undefined without
+/// LPIPS.
+struct Losses {
+  Tensor loss, mse, lpips;
+};
+Losses losses_of(const Tensor& output, const Tensor& target, const Lpips* lpips);
+
 struct StepResult {
   Tensor loss, mse, lpips;        ///< [], sums over the batch, on the backend; lpips undefined without LPIPS
   std::vector<Tensor> norms;      ///< of each group's gradients before clipping, []

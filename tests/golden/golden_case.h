@@ -67,4 +67,8 @@ void run_inception(const Case& c, Backend& backend);
 void run_ops(const Case& c, Backend& backend);
 void run_lpips(const Case& c, Backend& backend);
 
+/// Of no case: recorded work against work that runs as it is.
+void run_replayed_reconstruction(Backend& backend);
+void run_replayed_training(Backend& backend);
+
 }  // namespace om::golden

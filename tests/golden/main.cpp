@@ -1,5 +1,5 @@
-// golden_tests: one test per case file; a folder without any fails. Cases of a kind that is not built yet are
-// visible skips.
+// golden_tests: one test per case file; a folder without any fails. And whole models recorded and replayed,
+// against themselves.
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -26,6 +26,16 @@ const std::map<std::string, Runner>& runners() {
                                                       {"op", run_ops}};
   return table;
 }
+
+class ReplayTest : public testing::Test {
+ public:
+  ReplayTest(void (*run)(Backend&), std::string backend) : run_(run), backend_(std::move(backend)) {}
+  void TestBody() override { run_(backend(backend_)); }
+
+ private:
+  void (*run_)(Backend&);
+  std::string backend_;
+};
 
 class GoldenTest : public testing::Test {
  public:
@@ -65,5 +75,9 @@ int main(int argc, char** argv) {
     testing::RegisterTest("Golden", name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
                           [=] { return new om::golden::GoldenTest(file, backend); });
   }
+  for (const auto& [name, run] : {std::pair("Reconstruction", &om::golden::run_replayed_reconstruction),
+                                  std::pair("TrainingSteps", &om::golden::run_replayed_training)})
+    testing::RegisterTest("Replay", name, nullptr, nullptr, __FILE__, __LINE__,
+                          [=] { return new om::golden::ReplayTest(run, backend); });
   return om::harness::run_all_tests();
 }
