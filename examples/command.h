@@ -27,7 +27,7 @@ struct Common {
   std::int64_t seed = 0;
   std::int64_t threads = 0;  ///< 0: as many as there are processors
   std::string backend = "cpu";
-  std::string precision;     ///< fp32, tf32 or bf16; empty: the backend's default
+  std::string precision;           ///< fp32, tf32 or bf16; empty: the backend's default
   std::vector<std::string> given;  ///< names of the options that stood on the command line, without dashes
 };
 

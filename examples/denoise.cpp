@@ -5,12 +5,11 @@
 #include <iostream>
 #include <memory>
 
+#include "examples/batches.h"
 #include "examples/common.h"
-#include "examples/inputs.h"
 #include "examples/models.h"
 #include "examples/outputs.h"
 #include "io/model_file.h"
-#include "io/resize.h"
 #include "io/shown.h"
 #include "train/denoise.h"
 #include "train/evaluate.h"
@@ -23,6 +22,7 @@ struct DenoiseOptions {
   std::string generator, model, out, at = "file", channels = "independent";
   std::vector<std::string> images;
   std::optional<double> sigma;
+  std::optional<std::int64_t> batch;
   bool grey = false, recursive = false, json = false;
 };
 
@@ -102,11 +102,13 @@ void check(const DenoiseOptions& options, const Common& common) {
 }
 
 int denoise(const DenoiseOptions& options, const Common& common) {
+  check_batch("denoise", options.batch);
   check(options, common);
   const Session session(common);
   Backend& backend = session.backend();
   const std::unique_ptr<Autoencoder> model = open_autoencoder(options.model, options.generator, backend);
-  const auto side = static_cast<int>(model->decoder().size());
+  const std::int64_t side = model->decoder().size();
+  const std::int64_t batch = options.batch.value_or(default_batch(backend, largest_map_bytes(*model)));
   const std::filesystem::path noisy_folder = std::filesystem::path(options.out) / "noisy";
   make_folder(options.sigma ? noisy_folder : std::filesystem::path(options.out));
   catch_interrupts();
@@ -114,24 +116,38 @@ int denoise(const DenoiseOptions& options, const Common& common) {
   const DenoiseSettings settings{noise_at(options.at), noise_channels(options.channels), options.grey};
   std::vector<Denoised> results;
   ImageInputs inputs(options.images, options.recursive);
+  const std::vector<std::string> files = inputs.files();
   OutputNames output_name(options.out, inputs.files_and({options.model, options.generator}));
   OutputNames noisy_name(noisy_folder, inputs.files_and({options.model, options.generator}));
-  Pace pace(inputs.files().size());
-  while (const auto item = inputs.next()) {
-    const ImagePair pair = denoise_pair(item->image, options.sigma.value_or(0), settings, side,
-                                        static_cast<std::uint64_t>(common.seed), picture_of(item->image));
-    const FloatImage made = reconstruct(*model, pair.input, backend);
+  Inference inference(side, batch, reconstruction(*model, NoiseMaps::predicted, 0, MapsFor::all, backend),
+                      backend);
+  struct OnTheWay : FlowPicture {
+    Denoised result;
+    std::filesystem::path noisy_output;
+  };
+  FlowSteps<OnTheWay> steps;
+  steps.prepare = [&](const Image& image) {
+    return denoise_pair(image, options.sigma.value_or(0), settings, static_cast<int>(side),
+                        static_cast<std::uint64_t>(common.seed), picture_of(image));
+  };
+  steps.accept = [&](OnTheWay& picture) {
+    picture.result.file = files[picture.file];
+    picture.result.output = output_name.of(picture.result.file);
+    if (options.sigma) picture.noisy_output = noisy_name(picture.result.output.stem().string());
+  };
+  steps.finish = [&](OnTheWay& picture, const FlowOutputs& outputs) {
+    const FloatImage made = to_float_image(outputs[0], side);
     const Image output = options.grey ? to_grey(to_image(made)) : to_image(made);
-    Denoised result{item->file, output_name.of(item->file), {}, {}};
+    Denoised& result = picture.result;
     write_png(result.output, output);
-    if (options.sigma) {
-      write_png(noisy_name(result.output.stem().string()), pair.input);
-      result.noisy = score(item->file, pair.target, to_float_image(pair.input));
-      result.denoised = score(item->file, pair.target, options.grey ? to_float_image(output) : made);
-    }
-    results.push_back(std::move(result));
-    pace.step();
-  }
+    if (!options.sigma) return;
+    const auto& [input, target] = picture.pair;
+    write_png(picture.noisy_output, input);
+    result.noisy = score(result.file, target, to_float_image(input));
+    result.denoised = score(result.file, target, options.grey ? to_float_image(output) : made);
+  };
+  steps.done = [&](OnTheWay& picture) { results.push_back(std::move(picture.result)); };
+  run_flow(inputs, inference, steps);
   if (results.empty()) return inputs.exit_code();
   options.json ? print_json(options, results) : print_table(options, results);
   return inputs.exit_code();
@@ -164,6 +180,7 @@ Command denoise_command() {
             false,
             {"independent", "shared"}},
            {"--grey", "", &o->grey, "Grey images in, grey results out, scored as such"},
+           batch_option(&o->batch),
            {"--json", "", &o->json, "Print files and figures as JSON"}},
           [o](const Common& common) { return denoise(*o, common); },
           "figure 7, and a picture's share of table 2"};

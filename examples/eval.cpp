@@ -5,8 +5,10 @@
 #include <memory>
 #include <set>
 
+#include "examples/batches.h"
 #include "examples/common.h"
 #include "examples/lists.h"
+#include "examples/models.h"
 #include "io/atomic_file.h"
 #include "io/image_folder.h"
 #include "io/inception_file.h"
@@ -19,9 +21,10 @@ namespace {
 
 struct EvalOptions {
   std::vector<std::string> models, data;
-  std::string out, inception, cache, task = "reconstruct", at = "file", channels = "independent";
+  std::string out, generator, inception, cache, task = "reconstruct", at = "file", channels = "independent";
   std::vector<double> sigmas = {15, 25, 50};
-  bool recursive = false;
+  std::optional<std::int64_t> batch;
+  bool grey = false, recursive = false;
 };
 
 /// The words cut at their first `=`; UsageError where a name stands twice.
@@ -39,8 +42,9 @@ std::vector<Named> named_once(const char* option, const std::vector<std::string>
 EvalTask task_of(const EvalOptions& options, const Common& common) {
   EvalTask task;
   task.seed = static_cast<std::uint64_t>(common.seed);
+  task.batch = options.batch;
   const bool denoise = options.task == "denoise";
-  for (const char* option : {"sigmas", "noise-at", "noise-channels"})
+  for (const char* option : {"sigmas", "noise-at", "noise-channels", "grey"})
     if (!denoise && std::find(common.given.begin(), common.given.end(), option) != common.given.end())
       fail<UsageError>("eval: --", option, " needs --task denoise");
   if (!denoise) return task;
@@ -48,7 +52,7 @@ EvalTask task_of(const EvalOptions& options, const Common& common) {
     if (!(sigma > 0 && sigma <= kMaxSigma))
       fail<UsageError>("eval: --sigmas must lie between 0 and ", kMaxSigma, ", got ", sigma);
   task.sigmas = options.sigmas;
-  task.noise = {noise_at(options.at), noise_channels(options.channels), false};
+  task.noise = {noise_at(options.at), noise_channels(options.channels), options.grey};
   return task;
 }
 
@@ -81,6 +85,7 @@ int evaluate(const EvalOptions& options, const Common& common) {
                            data = named_once("--data", options.data);
   for (const Named& model : models)
     if (model.name == kInputName) fail<UsageError>("eval: no model may be named '", kInputName, "'");
+  check_batch("eval", options.batch);
   EvalTask task = task_of(options, common);
   const bool denoise = !task.sigmas.empty();
   const std::size_t passes = std::max<std::size_t>(1, task.sigmas.size());
@@ -96,7 +101,7 @@ int evaluate(const EvalOptions& options, const Common& common) {
   // all of them before the work, so that a broken one is not met after hours
   std::vector<std::unique_ptr<Autoencoder>> loaded;
   for (const Named& model : models) {
-    loaded.push_back(load_autoencoder(model.value, backend));
+    loaded.push_back(open_autoencoder(model.value, options.generator, backend));
     if (!loaded.back()->predicts_latent())
       fail<InputError>(model.value, ": the encoder predicts no latents, only noise");
   }
@@ -142,6 +147,7 @@ Command eval_command() {
             "Checkpoint with encoder and generator, and its name in the tables", kRequired},
            {"--data", "NAME=DIR", &o->data, "Folder of images, and its name in the tables", kRequired},
            {"--out", "DIR", &o->out, "Folder for table.txt, table.csv and table.json", kRequired},
+           generator_option(&o->generator),
            {"--inception", "FILE", &o->inception, "pytorch-fid's Inception weights, for FID"},
            {"--task",
             "reconstruct|denoise",
@@ -162,6 +168,8 @@ Command eval_command() {
             "One noise for all channels, or one for each (default)",
             false,
             {"shared", "independent"}},
+           {"--grey", "", &o->grey, "denoise: grey images in, grey results out, measured as such"},
+           batch_option(&o->batch),
            {"--recursive", "", &o->recursive, "Read the images in the folders' subfolders as well"},
            {"--cache", "DIR", &o->cache, "Where features are kept (default ~/.cache/onemodel/features)"}},
           [o](const Common& common) { return evaluate(*o, common); },

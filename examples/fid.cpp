@@ -63,7 +63,7 @@ class Sets {
     const FidVariant variant = options_.variant == "authors" ? FidVariant::authors : FidVariant::pytorch_fid;
     const std::int64_t width = network_.inception->features();
     const std::vector<float> features =
-        folder_features(side.files, 0, variant, network_, cache_, session_.backend(), hooks);
+        folder_features(side.files, {}, variant, network_, cache_, session_.backend(), hooks);
     side.images = static_cast<std::int64_t>(features.size()) / width;
     if (side.images < 2) fail<InputError>(side.path, ": holds one readable image, FID needs two");
     if (side.images < kFewImages)

@@ -37,26 +37,36 @@ std::vector<std::string> ImageInputs::files_and(const std::vector<std::string>& 
 }
 
 std::optional<ImageInputs::Item> ImageInputs::next() {
-  for (; current_ < sources_.size(); ++current_) {
-    Source& source = sources_[current_];
-    while (source.position < source.files.size()) {
-      stop_if_interrupted();
-      if (auto item = read(source)) return item;
+  while (const Source* from = source()) {
+    stop_if_interrupted();
+    const std::string& file = from->files[from->position];
+    try {
+      Item item{file, read_image(file)};
+      tell(nullptr);
+      return item;
+    } catch (const InputError& error) {
+      const std::string why = error.what();
+      tell(&why);
     }
-    finish(source);
   }
   return std::nullopt;
 }
 
-std::optional<ImageInputs::Item> ImageInputs::read(Source& source) {
-  const std::string& file = source.files[source.position++];
-  try {
-    return Item{file, read_image(file)};
-  } catch (const InputError& error) {
-    ++source.skipped;
-    source.folder ? note(text("skipped ", error.what())) : reject(error.what());
+ImageInputs::Source* ImageInputs::source() {
+  while (current_ < sources_.size() && sources_[current_].position == sources_[current_].files.size())
+    ++current_;
+  return current_ < sources_.size() ? &sources_[current_] : nullptr;
+}
+
+void ImageInputs::tell(const std::string* why) {
+  Source* const from = source();
+  if (from == nullptr) fail("inputs: no file left to tell of");
+  ++from->position;
+  if (why != nullptr) {
+    ++from->skipped;
+    from->folder ? note(text("skipped ", *why)) : reject(*why);
   }
-  return std::nullopt;
+  if (from->position == from->files.size()) finish(*from);
 }
 
 void ImageInputs::finish(const Source& source) {

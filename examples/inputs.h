@@ -32,8 +32,11 @@ class ImageInputs {
   };
   /// The next readable image; nothing after the last.
   std::optional<Item> next();
+  /// For whoever reads files() elsewhere: tells of the next of them why it could not be read (null where it
+  /// could). In the place of next().
+  void tell(const std::string* why);
 
-  /// kDone, or kBadInput where something named could not be read. Complete after the last next().
+  /// kDone, or kBadInput where something named could not be read. Complete after the last next() or tell().
   int exit_code() const { return exit_code_; }
 
  private:
@@ -43,7 +46,8 @@ class ImageInputs {
     std::vector<std::string> files;
     std::size_t position = 0, skipped = 0;
   };
-  std::optional<Item> read(Source& source);
+  /// The source of the next file; null after the last.
+  Source* source();
   void finish(const Source& source);
   void reject(const std::string& reason);
 

@@ -4,11 +4,10 @@
 #include <iostream>
 #include <memory>
 
+#include "examples/batches.h"
 #include "examples/common.h"
-#include "examples/inputs.h"
 #include "examples/models.h"
 #include "io/model_file.h"
-#include "io/resize.h"
 #include "train/flat_json.h"
 #include "train/leak.h"
 
@@ -18,6 +17,7 @@ namespace {
 struct LeakOptions {
   std::string generator, model;
   std::vector<std::string> images;
+  std::optional<std::int64_t> batch;
   bool recursive = false, json = false;
 };
 
@@ -49,21 +49,23 @@ void print_table(const SemanticLeak& leak) {
 }
 
 int measure_leak(const LeakOptions& options, const Common& common) {
+  check_batch("leak", options.batch);
   const Session session(common);
   Backend& backend = session.backend();
   const std::unique_ptr<Autoencoder> model = open_autoencoder(options.model, options.generator, backend);
   if (!model->predicts_latent())
     fail<InputError>(options.model, ": the encoder predicts no latents, only noise");
-  const auto side = static_cast<int>(model->decoder().size());
+  const std::int64_t side = model->decoder().size();
+  const std::int64_t batch = options.batch.value_or(default_batch(backend, largest_map_bytes(*model)));
   catch_interrupts();
   SemanticLeak leak(*model, static_cast<std::uint64_t>(common.seed), backend);
   ImageInputs inputs(options.images, options.recursive);
-  Pace pace(inputs.files().size());
-  while (const auto item = inputs.next()) {
-    stop_if_interrupted();
-    leak.add(item->file, resize_bilinear(item->image, side, side));
-    pace.step();
-  }
+  const std::vector<std::string> names = inputs.files();
+  const std::vector<std::filesystem::path> files(names.begin(), names.end());
+  Inference inference(side, batch, leak.work(), backend);
+  FlowSteps<LeakPicture> steps = leak.steps(files);
+  steps.prepare = [side](const Image& image) { return resized_pair(image, side); };
+  run_flow(inputs, inference, steps);
   if (leak.images() == 0) return inputs.exit_code();
   options.json ? print_json(leak) : print_table(leak);
   return inputs.exit_code();
@@ -78,6 +80,7 @@ Command leak_command() {
        generator_option(&o->generator),
        {"IMAGES", "", &o->images, kImagesHelp, kRequired},
        {"--recursive", "", &o->recursive, kRecursiveHelp},
+       batch_option(&o->batch),
        {"--json", "", &o->json, "Print the figures as JSON"}},
       [o](const Common& common) { return measure_leak(*o, common); },
       "section 3.3: how much the noise inputs carry"};

@@ -1,17 +1,15 @@
 // onemodel reconstruct: real images through encoder and generator, and how near the result is.
 #include <fmt/core.h>
 
-#include <chrono>
 #include <filesystem>
 #include <iostream>
 #include <memory>
 
+#include "examples/batches.h"
 #include "examples/common.h"
-#include "examples/inputs.h"
 #include "examples/models.h"
 #include "examples/outputs.h"
 #include "io/model_file.h"
-#include "io/resize.h"
 #include "io/shown.h"
 #include "train/evaluate.h"
 #include "train/flat_json.h"
@@ -22,12 +20,18 @@ namespace {
 struct ReconstructOptions {
   std::string generator, model, out;
   std::vector<std::string> images;
+  std::optional<std::int64_t> batch;
   bool recursive = false, json = false;
 };
 
 struct Result {
   std::filesystem::path output;
   ImageScores scores;
+};
+
+struct Reconstructed : FlowPicture {
+  Result result;
+  Image made;
 };
 
 std::vector<ImageScores> scores_of(const std::vector<Result>& results) {
@@ -43,6 +47,7 @@ std::string json_members(const ImageScores& scores, const std::string& indent) {
          ",\n" + indent + "\"ssim_wang\": " + number(scores.ssim_wang) + "\n";
 }
 
+/// `seconds` are of encoding and decoding alone, to compare with `project`.
 void print_json(const std::vector<Result>& results, double seconds) {
   std::string out = "{\n  \"images\": [";
   for (const Result& result : results) {
@@ -72,40 +77,45 @@ void print_table(const std::vector<Result>& results) {
 }
 
 int reconstruct_images(const ReconstructOptions& options, const Common& common) {
+  check_batch("reconstruct", options.batch);
   const Session session(common);
   Backend& backend = session.backend();
   const std::unique_ptr<Autoencoder> model = open_autoencoder(options.model, options.generator, backend);
   if (!model->encoder().config().latent_heads)
     fail<InputError>(options.model, ": the encoder predicts no latents, only noise");
-  const auto side = static_cast<int>(model->decoder().size());
+  const std::int64_t side = model->decoder().size();
+  const std::int64_t batch = options.batch.value_or(default_batch(backend, largest_map_bytes(*model)));
   make_folder(options.out);
   catch_interrupts();
 
   std::vector<Result> results;
   std::vector<Image> sheet_inputs, sheet_outputs;
   ImageInputs inputs(options.images, options.recursive);
+  const std::vector<std::string> files = inputs.files();
   OutputNames output_name(options.out, inputs.files_and({options.model, options.generator}));
   const std::filesystem::path sheet = output_name("contact-sheet");
-  Pace pace(inputs.files().size());
-  double seconds = 0;  // of encoding and decoding alone, to compare with `project`
-  while (const auto item = inputs.next()) {
-    const Image input = resize_bilinear(item->image, side, side);
-    const auto begin = std::chrono::steady_clock::now();
-    const FloatImage result = reconstruct(*model, input, backend);
-    seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    const Image output = to_image(result);
-    const std::filesystem::path file = output_name.of(item->file);
-    write_png(file, output);
-    pace.step();
-    results.push_back({file, score(item->file, input, result)});
-    if (sheet_inputs.size() == kMaxSheetImages) continue;
-    sheet_inputs.push_back(input);
-    sheet_outputs.push_back(output);
-  }
+  Inference inference(side, batch, reconstruction(*model, NoiseMaps::predicted, 0, MapsFor::all, backend),
+                      backend);
+  FlowSteps<Reconstructed> steps;
+  steps.prepare = [side](const Image& image) { return resized_pair(image, side); };
+  steps.accept = [&](Reconstructed& picture) { picture.result.output = output_name.of(files[picture.file]); };
+  steps.finish = [&](Reconstructed& picture, const FlowOutputs& outputs) {
+    const FloatImage made = to_float_image(outputs[0], side);
+    picture.made = to_image(made);
+    write_png(picture.result.output, picture.made);
+    picture.result.scores = score(files[picture.file], picture.pair.target, made);
+  };
+  steps.done = [&](Reconstructed& picture) {
+    results.push_back(std::move(picture.result));
+    if (sheet_inputs.size() == kMaxSheetImages) return;
+    sheet_inputs.push_back(std::move(picture.pair.input));
+    sheet_outputs.push_back(std::move(picture.made));
+  };
+  run_flow(inputs, inference, steps);
   if (results.empty()) return inputs.exit_code();
 
   write_png(sheet, contact_sheet(sheet_inputs, sheet_outputs, true));
-  options.json ? print_json(results, seconds) : print_table(results);
+  options.json ? print_json(results, inference.seconds()) : print_table(results);
   note(text("contact sheet (input, reconstruction, difference): ", sheet.string()));
   return inputs.exit_code();
 }
@@ -120,6 +130,7 @@ Command reconstruct_command() {
        {"IMAGES", "", &o->images, kImagesHelp, kRequired},
        {"--recursive", "", &o->recursive, kRecursiveHelp},
        {"--out", "DIR", &o->out, "Folder for the reconstructions and the contact sheet", kRequired},
+       batch_option(&o->batch),
        {"--json", "", &o->json, "Print the figures as JSON"}},
       [o](const Common& common) { return reconstruct_images(*o, common); },
       "the reconstructions of figures 3 and 7, and a picture's share of table 1"};

@@ -20,18 +20,29 @@ Tensor to_tensor(std::span<const std::uint8_t> pixels, std::int64_t count, std::
   return Tensor::from_host(floats, {count, size, size, 3}, backend);
 }
 
+namespace {
+
+FloatImage clamped(std::span<const float> values, std::int64_t height, std::int64_t width) {
+  FloatImage image{height, width, std::vector<float>(values.size())};
+  std::transform(values.begin(), values.end(), image.pixels.begin(),
+                 [](float x) { return (std::clamp(x, -1.0F, 1.0F) + 1) / 2; });
+  return image;
+}
+
+}  // namespace
+
 std::vector<FloatImage> to_float_images(const Tensor& images) {
   const std::vector<float> values = images.to_host<float>();
   const std::int64_t height = images.size(1), width = images.size(2);
   const auto pixels = static_cast<std::size_t>(height * width * 3);
   std::vector<FloatImage> out;
-  for (std::size_t n = 0; n < static_cast<std::size_t>(images.size(0)); ++n) {
-    FloatImage image{height, width, std::vector<float>(pixels)};
-    for (std::size_t i = 0; i < pixels; ++i)
-      image.pixels[i] = (std::clamp(values[n * pixels + i], -1.0F, 1.0F) + 1) / 2;
-    out.push_back(std::move(image));
-  }
+  for (std::size_t n = 0; n < static_cast<std::size_t>(images.size(0)); ++n)
+    out.push_back(clamped(std::span(values).subspan(n * pixels, pixels), height, width));
   return out;
+}
+
+FloatImage to_float_image(std::span<const float> image, std::int64_t side) {
+  return clamped(image, side, side);
 }
 
 FloatImage to_float_image(const Image& image) {
@@ -60,16 +71,20 @@ EvaluationMode::~EvaluationMode() {
   for (const auto& [network, training] : before_) network->set_training(training);
 }
 
+std::vector<Tensor> random_maps(const Decoder& decoder, std::uint64_t seed, std::uint64_t picture,
+                                Backend& backend) {
+  constexpr std::uint64_t beyond_training = std::uint64_t{1} << 62;
+  RandomSource random(seed, backend);
+  random.set_state({seed, beyond_training + picture * decoder.noise_sizes().size()});
+  return decoder.random_noise(1, random);
+}
+
 Tensor decode(const Autoencoder& model, Code code, const Decoding& decoding) {
   Backend& backend = code.latent.backend();
   if (decoding.noise == NoiseMaps::zero) {
     code.noise = model.decoder().zero_noise(backend);
   } else if (decoding.noise == NoiseMaps::random || code.noise.empty()) {
-    constexpr std::uint64_t beyond_training = std::uint64_t{1} << 62;
-    RandomSource random(decoding.seed, backend);
-    random.set_state(
-        {decoding.seed, beyond_training + decoding.picture * model.decoder().noise_sizes().size()});
-    code.noise = model.decoder().random_noise(1, random);
+    code.noise = random_maps(model.decoder(), decoding.seed, decoding.picture, backend);
   }
   return model.decode(code);
 }

@@ -22,6 +22,8 @@ Tensor to_tensor(std::span<const std::uint8_t> pixels, std::int64_t count, std::
 
 /// The N images of [N, H, W, 3] in [-1, 1], in [0, 1] after clamping. Waits for the backend.
 std::vector<FloatImage> to_float_images(const Tensor& images);
+/// The same for one image, [side, side, 3], whose numbers are on the host.
+FloatImage to_float_image(std::span<const float> image, std::int64_t side);
 FloatImage to_float_image(const Image& image);
 
 /// [0, 1] -> 8 bits, truncated; NaN becomes 0.
@@ -49,6 +51,10 @@ struct Decoding {
   std::uint64_t seed = 0;
   std::uint64_t picture = 0;
 };
+
+/// Those random maps, [1, s, s, 1] each.
+std::vector<Tensor> random_maps(const Decoder& decoder, std::uint64_t seed, std::uint64_t picture,
+                                Backend& backend);
 
 /// code -> image with those maps.
 Tensor decode(const Autoencoder& model, Code code, const Decoding& decoding);

@@ -2,10 +2,18 @@
 
 #include <algorithm>
 
-#include "autograd/grad.h"
-#include "io/resize.h"
-
 namespace om {
+namespace {
+
+/// An image as a network is given it, in [0, 1] again.
+FloatImage as_seen(const Image& image) {
+  std::vector<float> values(image.pixels.size());
+  std::transform(image.pixels.begin(), image.pixels.end(), values.begin(),
+                 [](std::uint8_t v) { return pixel_values()[v]; });
+  return to_float_image(values, image.width);
+}
+
+}  // namespace
 
 /// What is gathered over the images of one row.
 struct Evaluation::Set {
@@ -24,64 +32,82 @@ Evaluation::Evaluation(std::vector<EvalData> data, EvalTask task, const FidNetwo
 
 void Evaluation::run(const std::string& name, const Autoencoder& model) {
   models_.push_back(name);
-  seconds_ = 0;
   images_ = 0;
   const std::int64_t side = model.decoder().size();
   const bool fresh = std::find(input_sides_.begin(), input_sides_.end(), side) == input_sides_.end();
   if (fresh) input_sides_.push_back(side);
+  const bool with_input = fresh && !task_.sigmas.empty();
+  const std::int64_t batch = task_.batch.value_or(default_batch(backend_, largest_map_bytes(model)));
+  Inference inference(side, batch, work_of(model, with_input), backend_);
   for (std::size_t data = 0; data < data_.size(); ++data)
     for (std::size_t sigma = 0; sigma < std::max<std::size_t>(1, task_.sigmas.size()); ++sigma)
-      run_on(data, sigma, model, fresh && !task_.sigmas.empty());
-  speeds_.emplace_back(name, static_cast<double>(images_) / std::max(seconds_, 1e-9));
+      run_on(data, sigma, side, inference, with_input);
+  speeds_.emplace_back(name, static_cast<double>(images_) / std::max(inference.seconds(), 1e-9));
 }
 
-void Evaluation::run_on(std::size_t data, std::size_t sigma, const Autoencoder& model, bool with_input) {
-  using Clock = std::chrono::steady_clock;
-  const NoGrad no_grad;
-  const EvaluationMode mode(model);
-  const std::int64_t side = model.decoder().size();
-  std::uint64_t number = 0;
-  const auto pair_of =
-      [&](const Image& image) -> std::pair<Image, Image> {  // what goes in, what should come out
-    if (task_.sigmas.empty()) {
-      const Image resized = resize_bilinear(image, static_cast<int>(side), static_cast<int>(side));
-      return {resized, resized};
-    }
-    auto [input, target] = denoise_pair(image, task_.sigmas[sigma], task_.noise, static_cast<int>(side),
-                                        task_.seed, picture_of(image));
-    return {std::move(input), std::move(target)};
+/// Outputs: the images; with a network their features for both variants, and those of the noisy inputs.
+Inference::Work Evaluation::work_of(const Autoencoder& model, bool with_input) const {
+  Inference::Work work = reconstruction(model, NoiseMaps::predicted, task_.seed, MapsFor::each, backend_);
+  if (network_ == nullptr) return work;
+  work.measure = [this, with_input](const Inference::Inputs& in, const Inference::Outputs& made) {
+    Inference::Outputs features;
+    const auto add = [&](const Tensor& images) {
+      for (const FidVariant variant : {FidVariant::pytorch_fid, FidVariant::authors})
+        features.push_back(features_of(*network_->inception, fid_input(images, variant, task_.noise.grey)));
+    };
+    add(made[0]);
+    if (with_input) add(in.images);
+    return features;
   };
+  return work;
+}
+
+void Evaluation::run_on(std::size_t data, std::size_t sigma, std::int64_t side, Inference& inference,
+                        bool with_input) {
+  struct Measured : FlowPicture {
+    ImageScores made, noisy;
+    std::vector<std::vector<float>> features;  // as the outputs after the images
+  };
+  const std::vector<std::filesystem::path>& files = data_[data].files;
   Set made, noisy;
-  const auto add = [&](Set& set, const std::string& file, const Image& clean, const Tensor& images) {
-    const FloatImage floats = to_float_images(images).front();
-    set.scores.push_back(score(file, clean, floats));
-    if (network_ == nullptr) return;
-    append_features(*network_->inception, fid_input(to_image(floats), FidVariant::pytorch_fid, backend_),
-                    set.features);
-    append_features(*network_->inception, fid_input(images, FidVariant::authors), set.features_authors);
-  };
-  for (const std::filesystem::path& file : data_[data].files) {
-    hooks_.check();
-    std::optional<std::pair<Image, Image>> pair;
-    try {
-      pair = pair_of(read_image(file.string()));
-    } catch (const InputError& error) {
-      if (models_.size() == 1 && sigma == 0) hooks_.say(text("skipped ", error.what()));
-      hooks_.image_done();
-      continue;
-    }
-    const Tensor input = to_tensor(pair->first.pixels, 1, side, backend_);
-    const Clock::time_point start = Clock::now();
-    const Tensor output = decode(model, model.encode(input), {.seed = task_.seed, .picture = number++});
-    backend_.synchronize();
-    seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
-    ++images_;
-    add(made, file.string(), pair->second, output);
-    if (with_input) add(noisy, file.string(), pair->second, input);
+  FlowSteps<Measured> steps;
+  steps.check = hooks_.check;
+  steps.read = [&](std::size_t, const std::string* why) {
+    if (why == nullptr) return;
+    if (models_.size() == 1 && sigma == 0) hooks_.say(text("skipped ", *why));
     hooks_.image_done();
-  }
+  };
+  steps.prepare = [&](const Image& image) {
+    if (task_.sigmas.empty()) return resized_pair(image, side);
+    return denoise_pair(image, task_.sigmas[sigma], task_.noise, static_cast<int>(side), task_.seed,
+                        picture_of(image));
+  };
+  steps.finish = [&](Measured& picture, const FlowOutputs& outputs) {
+    const std::string file = files[picture.file].string();
+    const auto scored = [&](const FloatImage& image) { return score(file, picture.pair.target, image); };
+    const FloatImage output = to_float_image(outputs[0], side);
+    picture.made = scored(task_.noise.grey ? to_float_image(to_grey(to_image(output))) : output);
+    if (with_input) picture.noisy = scored(as_seen(picture.pair.input));
+    if (network_ == nullptr) return;
+    for (std::size_t k = 1; k <= (with_input ? 4U : 2U); ++k)
+      picture.features.emplace_back(outputs[k].begin(), outputs[k].end());
+  };
+  steps.done = [&](Measured& picture) {
+    const auto append = [&](Set& set, ImageScores& scores, std::size_t first) {
+      set.scores.push_back(std::move(scores));
+      if (network_ == nullptr) return;
+      const auto &plain = picture.features[first], &authors = picture.features[first + 1];
+      set.features.insert(set.features.end(), plain.begin(), plain.end());
+      set.features_authors.insert(set.features_authors.end(), authors.begin(), authors.end());
+    };
+    append(made, picture.made, 0);
+    if (with_input) append(noisy, picture.noisy, 2);
+    ++images_;
+    hooks_.image_done();
+  };
+  run_flow(files, inference, steps, flow_threads(backend_));
   if (made.scores.empty())
-    fail<InputError>(data_[data].files.front().parent_path().string(), ": holds no readable image");
+    fail<InputError>(files.front().parent_path().string(), ": holds no readable image");
   if (with_input) {
     const std::string name = input_sides_.size() == 1 ? kInputName : text(kInputName, " at ", side);
     rows_[{data, sigma, false, input_sides_.size()}] = row_of(data, sigma, name, side, noisy);
@@ -95,8 +121,8 @@ const FeatureStatistics& Evaluation::inputs_of(std::size_t data, std::int64_t si
   if (known != inputs_.end()) return known->second;
   ImageHooks quiet;  // skipped files were said, and the bar counts reconstructions
   quiet.check = hooks_.check;
-  const std::vector<float> features =
-      folder_features(data_[data].files, side, variant, *network_, cache_, backend_, quiet);
+  const std::vector<float> features = folder_features(data_[data].files, {side, task_.noise.grey}, variant,
+                                                      *network_, cache_, backend_, quiet);
   return inputs_.emplace(key, FeatureStatistics::of_features(features, network_->inception->features()))
       .first->second;
 }

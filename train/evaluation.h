@@ -3,10 +3,9 @@
 //
 // Each image is resized to the model's size, goes through the model, and is measured against its input. FID
 // compares the 8-bit pictures that come out with the inputs at that size, and in the authors' variant the
-// images before they are clamped.
+// images before they are clamped. Grey results are measured against grey inputs.
 #pragma once
 
-#include <chrono>
 #include <map>
 #include <string>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "train/denoise.h"
 #include "train/evaluate.h"
 #include "train/feature_set.h"
+#include "train/picture_flow.h"
 
 namespace om {
 
@@ -26,6 +26,7 @@ struct EvalTask {
   std::vector<double> sigmas = {};  ///< of the noise to remove; none: reconstruction
   DenoiseSettings noise = {};
   std::uint64_t seed = 0;
+  std::optional<std::int64_t> batch = {};  ///< pictures computed together; unset: the backend's default
 };
 
 /// Numbers are empty where they were not measured or are undefined.
@@ -63,7 +64,8 @@ class Evaluation {
     auto operator<=>(const Place&) const = default;
   };
 
-  void run_on(std::size_t data, std::size_t sigma, const Autoencoder& model, bool with_input);
+  Inference::Work work_of(const Autoencoder& model, bool with_input) const;
+  void run_on(std::size_t data, std::size_t sigma, std::int64_t side, Inference& inference, bool with_input);
   const FeatureStatistics& inputs_of(std::size_t data, std::int64_t side, FidVariant variant);
   EvalRow row_of(std::size_t data, std::size_t sigma, const std::string& name, std::int64_t side,
                  const Set& set);
@@ -79,8 +81,7 @@ class Evaluation {
   std::vector<std::pair<std::string, double>> speeds_;
   std::vector<std::string> models_;
   std::vector<std::int64_t> input_sides_;  // sizes whose noisy inputs are measured
-  double seconds_ = 0;
-  std::int64_t images_ = 0;
+  std::int64_t images_ = 0;                // of the model that runs
 };
 
 /// The rows as a table for people, with `notes` below, and for machines.

@@ -10,6 +10,7 @@
 #include "io/state_dict.h"
 #include "train/checkpoint.h"
 #include "train/checksum.h"
+#include "train/denoise.h"
 
 namespace om {
 namespace {
@@ -21,12 +22,12 @@ std::string checksum_of(const FileTensor& tensor) {
   return sum.text();
 }
 
-std::string key_of(const std::vector<std::filesystem::path>& files, std::int64_t side, FidVariant variant,
-                   const FidNetwork& network) {
+std::string key_of(const std::vector<std::filesystem::path>& files, const FeatureImages& images,
+                   FidVariant variant, const FidNetwork& network) {
   Checksum sum;
   sum.add("inception features 1");
   sum.add(network.fingerprint);
-  sum.add(text(name_of(variant), " ", side));
+  sum.add(text(name_of(variant), " ", images.side, images.grey ? " grey" : ""));
   for (const std::filesystem::path& file : files) {
     std::vector<std::byte> bytes;
     try {
@@ -103,18 +104,20 @@ void FeatureCache::keep(const std::string& key, const std::vector<float>& featur
   }
 }
 
-std::vector<float> folder_features(const std::vector<std::filesystem::path>& files, std::int64_t side,
-                                   FidVariant variant, const FidNetwork& network, const FeatureCache& cache,
-                                   Backend& backend, const ImageHooks& hooks) {
+std::vector<float> folder_features(const std::vector<std::filesystem::path>& files,
+                                   const FeatureImages& images, FidVariant variant, const FidNetwork& network,
+                                   const FeatureCache& cache, Backend& backend, const ImageHooks& hooks) {
   const std::int64_t width = network.inception->features();
-  const std::string key = key_of(files, side, variant, network);
+  const std::string key = key_of(files, images, variant, network);
   if (auto kept = cache.find(key, width)) return std::move(*kept);
   std::vector<float> features;
   for (const std::filesystem::path& file : files) {
     hooks.check();
     try {
       Image image = read_image(file.string());
-      if (side != 0) image = resize_bilinear(image, static_cast<int>(side), static_cast<int>(side));
+      if (images.grey) image = to_grey(image);
+      if (const auto side = static_cast<int>(images.side); side != 0)
+        image = resize_bilinear(image, side, side);
       append_features(*network.inception, fid_input(image, variant, backend), features);
     } catch (const InputError& error) {
       hooks.say(text("skipped ", error.what()));

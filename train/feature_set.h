@@ -47,11 +47,17 @@ struct ImageHooks {
   std::function<void()> check = [] {};  ///< may throw, to stop
 };
 
-/// The features of every readable image, resized to `side` (0: as it is). Unreadable ones are said and left
-/// out. InputError where none can be read.
-std::vector<float> folder_features(const std::vector<std::filesystem::path>& files, std::int64_t side,
-                                   FidVariant variant, const FidNetwork& network, const FeatureCache& cache,
-                                   Backend& backend, const ImageHooks& hooks);
+/// What becomes of images before their features are taken.
+struct FeatureImages {
+  std::int64_t side = 0;  ///< they are resized to; 0: as they are
+  bool grey = false;      ///< grey first
+};
+
+/// The features of every readable image. Unreadable ones are said and left out. InputError where none can be
+/// read.
+std::vector<float> folder_features(const std::vector<std::filesystem::path>& files,
+                                   const FeatureImages& images, FidVariant variant, const FidNetwork& network,
+                                   const FeatureCache& cache, Backend& backend, const ImageHooks& hooks);
 
 /// pytorch-fid's .npz: mu [width] and sigma [width, width]. InputError naming the file.
 FeatureStatistics read_statistics(const std::string& path);

@@ -78,24 +78,52 @@ double frechet_distance(const FeatureStatistics& a, const FeatureStatistics& b) 
   return std::max(0.0, distance - 2 * std::accumulate(shared.begin(), shared.end(), 0.0));
 }
 
+namespace {
+
+float network_value(std::uint8_t v, FidVariant variant) {
+  const double unit = static_cast<double>(v) / 255;
+  return static_cast<float>(variant == FidVariant::pytorch_fid ? unit : unit * 2 - 1);
+}
+
+/// Pillow's L before it is rounded, [N, H, W, 1]; of whole numbers up to 255 exact in float32.
+Tensor luminance(const Tensor& images) {
+  const auto channel = [&](std::int64_t c) { return slice(images, 3, c, 1); };
+  return channel(0) * 19595 + channel(1) * 38470 + channel(2) * 7471;
+}
+
+}  // namespace
+
 Tensor fid_input(const Image& image, FidVariant variant, Backend& backend) {
   std::vector<float> values(image.pixels.size());
-  std::transform(image.pixels.begin(), image.pixels.end(), values.begin(), [&](std::uint8_t v) {
-    const double unit = static_cast<double>(v) / 255;
-    return static_cast<float>(variant == FidVariant::pytorch_fid ? unit : unit * 2 - 1);
-  });
+  std::transform(image.pixels.begin(), image.pixels.end(), values.begin(),
+                 [&](std::uint8_t v) { return network_value(v, variant); });
   return Tensor::from_host(values, {1, image.height, image.width, 3}, backend);
 }
 
-Tensor fid_input(const Tensor& images, FidVariant variant) {
-  return variant == FidVariant::pytorch_fid ? (images + 1) / 2 : images;
+Tensor fid_input(const Tensor& images, FidVariant variant, bool grey) {
+  if (variant == FidVariant::authors)
+    return grey ? broadcast(luminance(images) / 65536, images.shape()) : images;
+  std::vector<float> table;
+  for (int v = 0; v < 256; ++v) table.push_back(network_value(static_cast<std::uint8_t>(v), variant));
+  Tensor bytes = cast((clamp(images, -1, 1) + 1) / 2 * 255, DType::i32);  // NaN gives 0
+  if (grey) {
+    const Tensor light = cast((luminance(cast(bytes, DType::f32)) + 32768) / 65536, DType::i32);
+    bytes = broadcast(light, images.shape());
+  }
+  const Tensor values = Tensor::from_host(table, {1, 256}, images.backend());
+  return reshape(gather(values, reshape(bytes, {1, bytes.elements()})), images.shape());
+}
+
+Tensor features_of(const Inception& inception, const Tensor& input) {
+  const NoGrad no_grad;
+  const PrecisionScope scope(Precision::fp32);
+  return inception(input);
 }
 
 void append_features(const Inception& inception, const Tensor& input, std::vector<float>& features) {
-  const NoGrad no_grad;
-  const PrecisionScope scope(Precision::fp32);
   for (std::int64_t i = 0; i < input.size(0); ++i) {
-    const std::vector<float> one = inception(slice(input, 0, i, 1)).to_host<float>();
+    const NoGrad no_grad;
+    const std::vector<float> one = features_of(inception, slice(input, 0, i, 1)).to_host<float>();
     features.insert(features.end(), one.begin(), one.end());
   }
 }

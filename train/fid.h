@@ -53,11 +53,15 @@ double frechet_distance(const FeatureStatistics& a, const FeatureStatistics& b);
 
 /// 8 bits as the network is given them: [1, height, width, 3].
 Tensor fid_input(const Image& image, FidVariant variant, Backend& backend);
-/// Images in [-1, 1], clamped or not, likewise.
-Tensor fid_input(const Tensor& images, FidVariant variant);
+/// Images [N, H, W, 3] in [-1, 1], clamped or not, likewise, where they are: for pytorch-fid what to_image()
+/// makes of them (train/evaluate.h), grey first where asked for; for the authors themselves, or their grey
+/// before it is clamped.
+Tensor fid_input(const Tensor& images, FidVariant variant, bool grey = false);
 
-/// Appends the features of [N, H, W, 3], image by image, so that none depends on its neighbours, and in fp32
-/// whatever the scope: they are compared with features from elsewhere.
+/// The features [N, width] of a batch, in fp32 whatever the scope: they are compared with features from
+/// elsewhere.
+Tensor features_of(const Inception& inception, const Tensor& input);
+/// Appends the features of [N, H, W, 3], image by image, so that none depends on its neighbours.
 void append_features(const Inception& inception, const Tensor& input, std::vector<float>& features);
 
 }  // namespace om

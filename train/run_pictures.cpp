@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "io/image.h"
-#include "io/resize.h"
 #include "tensor/error.h"
 #include "train/leak.h"
 
@@ -35,50 +34,66 @@ RunPictures::RunPictures(const Autoencoder& model, const ImageFolder& images, co
       log_(std::move(log)),
       make_pair_(std::move(make_pair)) {}
 
-std::optional<ImagePair> RunPictures::read_pair(const std::filesystem::path& file) {
-  try {
-    const auto side = static_cast<int>(model_.decoder().size());
-    const Image image = read_image(file);
-    if (make_pair_) return make_pair_(image);
-    const Image resized = resize_bilinear(image, side, side);
-    return ImagePair{resized, resized};
-  } catch (const InputError& error) {
-    if (named_.insert(file.string()).second) log_(fmt::format("{} (skipped)", error.what()));
-    return std::nullopt;
-  }
+ImagePair RunPictures::pair_of(const Image& image) const {
+  return make_pair_ ? make_pair_(image) : resized_pair(image, model_.decoder().size());
+}
+
+void RunPictures::name(const std::filesystem::path& file, const std::string& why) {
+  if (named_.insert(file.string()).second) log_(fmt::format("{} (skipped)", why));
 }
 
 void RunPictures::write_samples(const std::string& file, NoiseMaps noise) {
   const ImageFolder& folder = val_ != nullptr ? *val_ : images_;
   std::vector<Image> inputs, outputs;
   for (std::size_t i = 0; i < folder.size() && inputs.size() < sample_images; ++i) {
-    std::optional<ImagePair> pair = read_pair(folder.file(i));
-    if (!pair) continue;
+    std::optional<ImagePair> pair;
+    try {
+      pair = pair_of(read_image(folder.file(i)));
+    } catch (const InputError& error) {
+      name(folder.file(i), error.what());
+      continue;
+    }
     outputs.push_back(to_image(reconstruct(model_, pair->input, backend_, {noise, seed_, i})));
     inputs.push_back(std::move(pair->input));
   }
   if (!inputs.empty()) write_png(file, contact_sheet(inputs, outputs, false));
 }
 
-template <class Body>
-bool RunPictures::for_each(const Body& body) {
-  std::size_t read = 0;
-  for (const std::filesystem::path& file : val_->files()) {
-    if (stop_ != nullptr && stop_->load()) return false;
-    const std::optional<ImagePair> pair = read_pair(file);
-    if (pair) body(file.string(), *pair, read++);
+template <class Picture>
+bool RunPictures::for_each(Inference::Work work, FlowSteps<Picture> steps) {
+  struct Stopped {};
+  Inference inference(model_.decoder().size(), default_batch(backend_, largest_map_bytes(model_)),
+                      std::move(work), backend_);
+  std::size_t readable = 0;
+  steps.check = [&] {
+    if (stop_ != nullptr && stop_->load()) throw Stopped{};
+  };
+  steps.read = [&](std::size_t file, const std::string* why) {
+    why == nullptr ? void(++readable) : name(val_->file(file), *why);
+  };
+  try {
+    run_flow(val_->files(), inference, steps, flow_threads(backend_));
+  } catch (const Stopped&) {
+    return false;
   }
-  if (read == 0) fail<InputError>(val_->folder().string(), ": none of its images can be read");
+  if (readable == 0) fail<InputError>(val_->folder().string(), ": none of its images can be read");
   return true;
 }
 
 std::optional<std::string> RunPictures::validate(std::int64_t iteration, NoiseMaps noise) {
+  struct Scored : FlowPicture {
+    ImageScores scores;
+  };
   std::vector<ImageScores> scores;
-  const bool whole = for_each([&](const std::string& file, const ImagePair& pair, std::size_t number) {
-    scores.push_back(
-        score(file, pair.target, reconstruct(model_, pair.input, backend_, {noise, seed_, number})));
-  });
-  if (!whole) return std::nullopt;
+  FlowSteps<Scored> steps;
+  steps.prepare = [&](const Image& image) { return pair_of(image); };
+  steps.finish = [&](Scored& picture, const FlowOutputs& outputs) {
+    picture.scores = score(val_->file(picture.file).string(), picture.pair.target,
+                           to_float_image(outputs[0], model_.decoder().size()));
+  };
+  steps.done = [&](Scored& picture) { scores.push_back(std::move(picture.scores)); };
+  if (!for_each(reconstruction(model_, noise, seed_, MapsFor::each, backend_), std::move(steps)))
+    return std::nullopt;
   const ImageScores mean = mean_of(scores);
   log_(fmt::format("iteration {}: validation{} PSNR {} dB, SSIM {} (Wang's {})", iteration,
                    noise == NoiseMaps::random ? " with random noise" : "", shown(mean.psnr), shown(mean.ssim),
@@ -88,9 +103,12 @@ std::optional<std::string> RunPictures::validate(std::int64_t iteration, NoiseMa
 
 std::optional<std::string> RunPictures::measure_leak() {
   SemanticLeak leak(model_, seed_, backend_);
-  const bool whole = for_each(
-      [&](const std::string& file, const ImagePair& pair, std::size_t) { leak.add(file, pair.target); });
-  if (!whole) return std::nullopt;
+  FlowSteps<LeakPicture> steps = leak.steps(val_->files());
+  steps.prepare = [&](const Image& image) {
+    Image clean = pair_of(image).target;
+    return ImagePair{clean, clean};
+  };
+  if (!for_each(leak.work(), std::move(steps))) return std::nullopt;
   const ImageScores predicted = leak.mean(NoiseMaps::predicted), random = leak.mean(NoiseMaps::random),
                     zero = leak.mean(NoiseMaps::zero);
   log_(fmt::format("semantic leak: PSNR {} dB with predicted noise, {} with random, {} with zero",

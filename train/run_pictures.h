@@ -11,6 +11,7 @@
 
 #include "io/image_folder.h"
 #include "train/evaluate.h"
+#include "train/picture_flow.h"
 
 namespace om {
 
@@ -36,10 +37,12 @@ class RunPictures {
   std::size_t unreadable() const { return named_.size(); }
 
  private:
-  std::optional<ImagePair> read_pair(const std::filesystem::path& file);
-  /// Calls body(file, picture, number) for each; false where a stop came first.
-  template <class Body>
-  bool for_each(const Body& body);
+  ImagePair pair_of(const Image& image) const;
+  /// Names a file that cannot be read, once.
+  void name(const std::filesystem::path& file, const std::string& why);
+  /// Takes the validation folder's pictures through `work`; false where a stop came first.
+  template <class Picture>
+  bool for_each(Inference::Work work, FlowSteps<Picture> steps);
 
   const Autoencoder& model_;
   const ImageFolder& images_;

@@ -37,6 +37,7 @@ CudaBackend::CudaBackend() {
   capability_ = properties.major * 10 + properties.minor;
   card_ = properties.name;
   multiprocessors_ = properties.multiProcessorCount;
+  total_memory_ = properties.totalGlobalMem;
   int clock = 0, memory_clock = 0, bus = 0;  // kHz, kHz, bits
   check(cudaDeviceGetAttribute(&clock, cudaDevAttrClockRate, 0), "cudaDeviceGetAttribute");
   check(cudaDeviceGetAttribute(&memory_clock, cudaDevAttrMemoryClockRate, 0), "cudaDeviceGetAttribute");

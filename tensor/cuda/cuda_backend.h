@@ -13,6 +13,7 @@
 #include <string>
 
 #include "tensor/backend.h"
+#include "tensor/device_memory.h"
 #include "tensor/fused.h"
 
 namespace om::cuda {
@@ -25,7 +26,8 @@ class CudaBackend final : public Backend,
                           public ChannelKernels,
                           public BatchNormKernels,
                           public DistanceKernels,
-                          public AdamKernels {
+                          public AdamKernels,
+                          public DeviceMemory {
  public:
   /// Takes the process's first visible device. Error where there is none.
   CudaBackend();
@@ -37,6 +39,7 @@ class CudaBackend final : public Backend,
   bool supports(DType dtype) const override { return dtype != DType::bf16 || capability_ >= 80; }
   bool supports(Math math) const override { return math == Math::strict || capability_ >= 80; }
   bool host_memory() const override { return false; }
+  std::size_t total_memory() const override { return total_memory_; }
 
   void* allocate(std::size_t bytes) override;
   void release(void* pointer) override;
@@ -93,6 +96,7 @@ class CudaBackend final : public Backend,
 
   int capability_ = 0;  // 90 for 9.0
   int multiprocessors_ = 0;
+  std::size_t total_memory_ = 0;
   double clock_ = 0, peak_bandwidth_ = 0;  // cycles and bytes a second
   std::string card_, description_;
   cudaStream_t stream_ = nullptr;

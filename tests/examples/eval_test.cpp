@@ -11,6 +11,7 @@
 #include "tests/examples/fixture.h"
 #include "tests/examples/program.h"
 #include "tests/models/tiny_inception.h"
+#include "train/denoise.h"
 
 namespace om::test {
 namespace {
@@ -223,6 +224,65 @@ TEST_F(EvalTest, DenoisesAndMeasuresTheNoisyInputToo) {
   EXPECT_NE(content(out + "/table.txt").find("50 at model"), std::string::npos);
 }
 
+// Grey results are measured as `denoise --grey` measures and writes them, FID against grey inputs.
+TEST_F(EvalTest, GreyIsDenoisesGrey) {
+  const ProgramRun run =
+      onemodel(words({"eval", "--model", "ours=" + path("model.safetensors"), "--data",
+                      "photos=" + path("photos"), "--out", path("eval-grey"), "--task", "denoise", "--sigmas",
+                      "25", "--grey", "--inception", path("inception.safetensors")}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json table = rows(path("eval-grey"));
+  ASSERT_EQ(table.size(), 2U);
+  const ProgramRun denoised = onemodel({"denoise", "--model", path("model.safetensors"), path("photos"),
+                                        "--out", path("denoise-grey"), "--sigma", "25", "--grey", "--json"});
+  ASSERT_EQ(denoised.exit_code, 0) << denoised.err;
+  const Json mean = Json::parse(denoised.out)["mean"];
+  for (const char* metric : {"psnr", "ssim", "ssim_wang"}) {
+    EXPECT_NEAR(table[1][metric].get<double>(), mean["denoised"][metric].get<double>(), 1e-12) << metric;
+    EXPECT_NEAR(table[0][metric].get<double>(), mean["noisy"][metric].get<double>(), 1e-5) << metric;
+  }
+  fs::create_directory(path("clean-grey"));
+  for (const char* name : {"one.png", "two.jpg", "three.png"}) {
+    const Image clean = resize_bilinear(to_grey(read_image(path("photos") + "/" + name)), kSize, kSize);
+    write_png(path("clean-grey/") + std::string(name).substr(0, 3) + ".png", clean);
+  }
+  const double expected = fid(path("denoise-grey"), path("clean-grey"));
+  EXPECT_NEAR(table[1]["fid"].get<double>(), expected, 1e-6 * expected);
+  EXPECT_GT(std::abs(fid(path("denoise-grey"), path("photos")) - expected), 1e-3 * expected);
+  EXPECT_GT(table[1]["fid_authors"].get<double>(), 0);
+  // colour results are others
+  const ProgramRun colour =
+      onemodel(words({"eval", "--model", "ours=" + path("model.safetensors"), "--data",
+                      "photos=" + path("photos"), "--out", path("eval-colour"), "--task", "denoise",
+                      "--sigmas", "25", "--inception", path("inception.safetensors")}));
+  ASSERT_EQ(colour.exit_code, 0) << colour.err;
+  EXPECT_GT(std::abs(rows(path("eval-colour"))[1]["fid"].get<double>() - expected), 1e-3 * expected);
+}
+
+TEST_F(EvalTest, TakesTheGeneratorFromElsewhere) {
+  const auto whole = load_autoencoder(path("model.safetensors"), backend("cpu"));
+  Model alone = load_model(read_checkpoint(path("model.safetensors")), backend("cpu"));
+  alone.decoder.reset();
+  save_model(path("encoder.safetensors"), alone);
+  const auto evaluate = [&](const std::string& model, const std::vector<std::string>& more) {
+    std::vector<std::string> all = {"eval",
+                                    "--model",
+                                    "ours=" + path(model),
+                                    "--data",
+                                    "photos=" + path("photos"),
+                                    "--out",
+                                    path("eval-" + model)};
+    all.insert(all.end(), more.begin(), more.end());
+    return onemodel(all);
+  };
+  ASSERT_EQ(evaluate("model.safetensors", {}).exit_code, 0);
+  const ProgramRun joined = evaluate("encoder.safetensors", {"--generator", path("generator.safetensors")});
+  ASSERT_EQ(joined.exit_code, 0) << joined.err;
+  EXPECT_EQ(rows(path("eval-encoder.safetensors")), rows(path("eval-model.safetensors")));
+  expect_refused(evaluate("encoder.safetensors", {}), 3, path("encoder.safetensors"));
+  expect_refused(evaluate("encoder.safetensors", {"--generator", path("text.txt")}), 3, path("text.txt"));
+}
+
 TEST_F(EvalTest, EvalRefusesInOneLine) {
   const std::string model = "ours=" + path("model.safetensors"), data = "photos=" + path("photos"),
                     out = path("none");
@@ -235,6 +295,8 @@ TEST_F(EvalTest, EvalRefusesInOneLine) {
   expect_refused(run("input=x", data), 2, "'input'");
   expect_refused(run(model, data, {"--model", model}), 2, "twice");
   expect_refused(run(model, data, {"--sigmas", "10"}), 2, "--task denoise");
+  expect_refused(run(model, data, {"--grey"}), 2, "--grey needs --task denoise");
+  expect_refused(run(model, data, {"--batch", "0"}), 2, "--batch must lie between 1 and 4096, got 0");
   expect_refused(run(model, data, {"--task", "denoise", "--sigmas", "-5"}), 2, "--sigmas");
   expect_refused(run("a=" + path("text.txt"), data), 3, path("text.txt"));
   expect_refused(run("a=" + path("generator.safetensors"), data), 3, "has only a generator");

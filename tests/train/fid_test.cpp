@@ -9,6 +9,9 @@
 
 #include "tensor/error.h"
 #include "tensor/registry.h"
+#include "train/denoise.h"
+#include "train/evaluate.h"
+#include "train/pixels.h"
 
 namespace om {
 namespace {
@@ -102,8 +105,31 @@ TEST(Fid, VariantsSeeTheirOwnRange) {
   EXPECT_EQ(fid_input(image, FidVariant::authors, cpu).to_host<float>(),
             (std::vector<float>{1, -1, -1, -1, -1, -1}));
   const Tensor wide = Tensor::from_host(std::vector<float>{3, -3, 0}, {1, 1, 1, 3}, cpu);
-  EXPECT_EQ(fid_input(wide, FidVariant::pytorch_fid).to_host<float>(), (std::vector<float>{2, -1, 0.5}));
   EXPECT_EQ(fid_input(wide, FidVariant::authors).to_host<float>(), (std::vector<float>{3, -3, 0}));
+}
+
+// On the device as through the picture that is written: the same bits for every number.
+TEST(Fid, ImagesAreSeenAsTheyAreWritten) {
+  std::vector<float> values = {3, -3, 0, 1, -1, std::numeric_limits<float>::quiet_NaN()};
+  for (int i = 0; i < 3000; ++i) values.push_back(static_cast<float>(std::sin(i * 0.7) * 1.2));
+  for (const float v : pixel_values()) values.push_back(v);  // and both sides of each step
+  for (const float v : pixel_values()) values.push_back(std::nextafter(v, 2.0F));
+  for (const float v : pixel_values()) values.push_back(std::nextafter(v, -2.0F));
+  values.resize(values.size() / 30 * 30);
+  const auto rows = static_cast<std::int64_t>(values.size() / 30);
+  for (const char* name : {"cpu", "reference"}) {
+    SCOPED_TRACE(name);
+    Backend& device = backend(name);
+    const Tensor images = Tensor::from_host(values, {1, rows, 10, 3}, device);
+    const Image written = to_image(to_float_images(images).front());
+    EXPECT_EQ(fid_input(images, FidVariant::pytorch_fid).to_host<float>(),
+              fid_input(written, FidVariant::pytorch_fid, device).to_host<float>());
+    EXPECT_EQ(fid_input(images, FidVariant::pytorch_fid, true).to_host<float>(),
+              fid_input(to_grey(written), FidVariant::pytorch_fid, device).to_host<float>());
+  }
+  const Tensor colours = Tensor::from_host(std::vector<float>{2, 0, -1}, {1, 1, 1, 3}, backend("cpu"));
+  for (const float light : fid_input(colours, FidVariant::authors, true).to_host<float>())
+    EXPECT_NEAR(light, (2 * 19595.0 - 7471.0) / 65536, 1e-6);
 }
 
 }  // namespace

@@ -57,9 +57,14 @@ TEST_F(Leak, MapsArePredictedRandomOrZero) {
 
 TEST_F(Leak, MeasuresEachKindOverAllPictures) {
   SemanticLeak leak(*model_, 9, backend("cpu"));
+  const std::vector<std::filesystem::path> files = {tiny_.config.val + "/square5.png",
+                                                    tiny_.config.val + "/square6.png"};
+  FlowSteps<LeakPicture> steps = leak.steps(files);
+  steps.prepare = [](const Image& image) { return resized_pair(image, 16); };
+  Inference inference(16, 1, leak.work(), backend("cpu"));
+  run_flow(files, inference, steps, 0);
   std::vector<ImageScores> predicted, random, zero;
   for (std::size_t i = 0; i < 2; ++i) {
-    leak.add("picture", pictures_[i]);
     const auto scored = [&](NoiseMaps noise) {
       return score("picture", pictures_[i],
                    reconstruct(*model_, pictures_[i], backend("cpu"), {noise, 9, i}));

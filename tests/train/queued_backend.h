@@ -15,7 +15,7 @@
 
 namespace om::test {
 
-class QueuedBackend final : public Backend {
+class QueuedBackend : public Backend {
  public:
   /// `records`: whether begin_capture() works.
   explicit QueuedBackend(bool records);
