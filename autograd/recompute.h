@@ -35,8 +35,8 @@ class RecomputeScope {
 /// statistics) was done in the first.
 bool recomputing();
 
-/// function(inputs). Inputs may be undefined. `parameters` are the leaves that the function uses besides
-/// them; what it captures otherwise must want no gradient and live until the gradient was taken.
+/// function(inputs). Inputs may be undefined. `parameters` are what the function uses besides
+/// them and wants a gradient; what else it captures must want none and live until the gradient was taken.
 ///
 /// In the gradient, an Error where create_graph asks for second derivatives, where the function uses a tensor
 /// with a graph that is neither input nor parameter, or does not use one of them that wants a gradient.

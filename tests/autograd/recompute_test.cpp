@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "autograd/fused.h"
@@ -195,8 +196,19 @@ TEST(Recompute, TakesPartialDerivatives) {
   const auto product = [](const Tensors& in) { return in[0] * in[1]; };
   const auto gradient = [&] { return grad({sum(recompute(product, {x, exp(x)}))}, {x})[0].to_host<float>(); };
   const std::vector<float> again = gradient();
+  // a parameter need not be a leaf, and may depend on another
+  const Tensor w = leaf(2, {4});
+  const auto of_w = [&] {
+    const Tensor derived = exp(w);
+    const auto function = [&](const Tensors& in) { return in[0] * w * derived; };
+    return grad({sum(recompute(function, {x}, {w, derived}))}, {w})[0].to_host<float>();
+  };
+  const std::vector<float> again_of_w = of_w();
   const RecomputeScope off(false);
   EXPECT_EQ(again, gradient());
+  const std::vector<float> plain = of_w();
+  for (std::size_t i = 0; i < plain.size(); ++i)
+    EXPECT_NEAR(again_of_w[i], plain[i], 1e-5 * std::abs(plain[i]));
 }
 
 }  // namespace

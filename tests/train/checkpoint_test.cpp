@@ -175,6 +175,23 @@ TEST(TrainingCheckpoint, ThePerceptualLossIsTheOneThatTheRunBeganWith) {
   EXPECT_EQ(difference(files_of(tiny.out("whole")), files_of(tiny.out("run"))), "");
 }
 
+// It says nothing of the loss: one that lies elsewhere now may be another.
+TEST(TrainingCheckpoint, TheOldFormatDoesNotTellAPerceptualLossThatHasMoved) {
+  TinyRun tiny;
+  tiny.add_lpips();
+  StopAfter stop(3);
+  tiny.run("run", false, stop.options);
+  make_old(tiny.out("run") + "/checkpoints/000003.safetensors");
+  std::filesystem::remove(tiny.out("run") + "/checkpoints/000002.safetensors");
+  std::filesystem::remove(tiny.out("run") + "/inputs.json");
+  std::filesystem::rename(tiny.config.lpips, tiny.config.lpips + "-moved");
+  tiny.config.lpips = tiny.config.lpips_heads += "-moved";
+  const std::string line = message<InputError>([&] {
+    tiny.run("run", true, {.given = {"lpips", "lpips_heads"}});
+  });
+  EXPECT_TRUE(contains(line, "000003.safetensors: is of the old format and does not tell")) << line;
+}
+
 TEST(TrainingCheckpoint, LinesOfMetricsThatWereChangedAreSaid) {
   TinyRun tiny;
   StopAfter stop(3);

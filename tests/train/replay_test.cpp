@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
+#include <limits>
+#include <set>
 #include <sstream>
 
 #include "tensor/registry.h"
@@ -37,6 +40,12 @@ class ReplayedRun : public testing::TestWithParam<const char*> {
     const std::string what = GetParam();
     if (what == "lpips") {
       tiny_.add_lpips();
+    } else if (what == "bf16") {
+      tiny_.config.precision = what;
+    } else if (what == "z") {
+      tiny_.config.latent = what;
+    } else if (what == "stylegan1") {
+      tiny_.use_stylegan1();
     } else if (what == "denoise") {
       tiny_.config.task = "denoise";
     } else if (what != "plain") {
@@ -75,8 +84,27 @@ TEST_P(ReplayedRun, StoppedAndResumedEndsInTheSameBytes) {
   }
 }
 
+// As a killed one does: without a checkpoint, and with steps whose values nobody has seen.
+TEST_P(ReplayedRun, BrokenOffAndResumedEndsInTheSameBytes) {
+  QueuedBackend device(true);
+  tiny_.device = &device;
+  tiny_.run("whole");
+  const auto whole = files_of(tiny_.out("whole"));
+  for (int step = 1; step <= 6; ++step) {
+    const std::string name = "broken" + std::to_string(step);
+    TrainOptions options;
+    options.after_step = [&](const StepReport& report) {
+      if (report.iteration == step) fail("broken off");
+    };
+    EXPECT_EQ(message<Error>([&] { tiny_.run(name, false, options); }), "broken off");
+    EXPECT_FALSE(tiny_.run(name, true).interrupted);
+    EXPECT_EQ(difference(whole, files_of(tiny_.out(name))), "") << "broken off after " << step;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, ReplayedRun,
-                         testing::Values("plain", "lpips", "denoise", "two-networks", "learning-rate"),
+                         testing::Values("plain", "lpips", "bf16", "z", "stylegan1", "denoise",
+                                         "two-networks", "learning-rate"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::erase(name, '-');
@@ -92,6 +120,23 @@ struct QuietRun : TinyRun {
     config.val.clear();
   }
 };
+
+// Where a run's backend is to keep what it chooses, while it runs.
+TEST(ReplayedSteps, ChoicesLieInTheRunsFolder) {
+  TinyRun tiny;
+  set_plan_folder("before");
+  std::set<std::string> folders;
+  TrainOptions options;
+  options.after_step = [&](const StepReport&) { folders.insert(plan_folder()); };
+  tiny.run("run", false, options);
+  EXPECT_EQ(folders, std::set{tiny.out("run") + "/plans"});
+  EXPECT_EQ(plan_folder(), "before");
+  tiny.config.lr = 1e30;
+  EXPECT_THROW(tiny.run("broken"), Error);
+  EXPECT_EQ(plan_folder(), "before");
+  set_plan_folder("");
+  EXPECT_FALSE(std::filesystem::exists(tiny.out("run") + "/plans"));  // a processor chooses nothing
+}
 
 TEST(ReplayedSteps, WaitForNoValue) {
   QueuedBackend device(true);
@@ -174,6 +219,7 @@ TEST_F(LateNaN, IsSeenBeforeTheNextSample) {
 
 TEST_F(LateNaN, IsSeenBeforeTheNextValidation) {
   tiny_.config.iterations = 3;  // validated after the last step
+  tiny_.config.sample_every = 0;
   run();
 }
 
@@ -187,6 +233,15 @@ TEST_F(LateNaN, IsSeenAFewStepsLaterAtMost) {
   tiny_.config.iterations = 1000;
   run();
   EXPECT_LE(device_.replays, 1 + static_cast<int>(StepReports::kMostAhead));
+}
+
+TEST(ReplayedSteps, ANormThatIsNoNumberCountsToo) {
+  const float infinity = std::numeric_limits<float>::infinity(), nan = std::nanf("");
+  EXPECT_TRUE((StepFigures{1, 1, {}, {2, 3}}.finite()));
+  EXPECT_FALSE((StepFigures{nan, 1, {}, {2, 3}}.finite()));
+  EXPECT_FALSE((StepFigures{infinity, 1, {}, {2, 3}}.finite()));
+  EXPECT_FALSE((StepFigures{1, 1, {}, {2, nan}}.finite()));
+  EXPECT_FALSE((StepFigures{1, 1, {}, {infinity, 3}}.finite()));
 }
 
 TEST(ReplayedSteps, OtherShapesBeginAnew) {

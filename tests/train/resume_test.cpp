@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "io/bytes.h"
+#include "io/safetensors.h"
 #include "tensor/error.h"
 #include "tests/train/tiny_run.h"
 #include "train/run_inputs.h"
@@ -88,6 +89,107 @@ TEST_F(Resume, OtherContentIsRefused) {
   EXPECT_FALSE(resume("run", {"images", "val", "generator"}).interrupted);
 }
 
+// Backbone and heads in a file each, told by the weights of both.
+TEST_F(Resume, ThePerceptualLossMayHaveMoved) {
+  tiny_.add_lpips();
+  tiny_.config.lpips_heads = (tiny_.folder() / "heads.safetensors").string();
+  fs::copy_file(tiny_.config.lpips, tiny_.config.lpips_heads);
+  const TrainConfig before = tiny_.config;
+  tiny_.run("whole");
+  stop_after(3, "run");
+  fs::copy(tiny_.out("run"), tiny_.out("older"), fs::copy_options::recursive);
+  for (std::string* path : {&tiny_.config.lpips, &tiny_.config.lpips_heads}) {
+    fs::rename(*path, *path + "-moved");
+    *path += "-moved";
+  }
+  EXPECT_FALSE(resume("run", {"lpips", "lpips_heads"}).interrupted);
+  auto whole = files_of(tiny_.out("whole")), run = files_of(tiny_.out("run"));
+  EXPECT_NE(run.at("config.json").find("lpips.safetensors-moved"), std::string::npos);
+  EXPECT_NE(run.at("config.json").find("heads.safetensors-moved"), std::string::npos);
+  for (auto* files : {&whole, &run}) files->erase("config.json");
+  EXPECT_EQ(difference(whole, run), "");
+
+  // of a run that did not note it down, the checkpoint tells
+  write_run_inputs(tiny_.out("older") + "/inputs.json", [&] {
+    RunInputs inputs = read_run_inputs(tiny_.out("older") + "/inputs.json");
+    EXPECT_FALSE(inputs.lpips.empty());
+    inputs.lpips.clear();
+    return inputs;
+  }());
+  SafeTensors other = read_safetensors(tiny_.config.lpips);
+  other.tensors.at("features.5.bias").data[1] ^= std::byte{1};
+  const std::string good = std::exchange(tiny_.config.lpips, tiny_.config.lpips + "-other");
+  write_safetensors(tiny_.config.lpips, other);
+  EXPECT_EQ(message<UsageError>([&] {
+              resume("run", {"lpips", "lpips_heads"});
+            }),
+            "'lpips' is " + tiny_.config.lpips + ", whose weights are not those that the run began with");
+  EXPECT_EQ(message<InputError>([&] {
+              resume("older", {"lpips", "lpips_heads"});
+            }),
+            tiny_.config.lpips + ": is not the perceptual loss that this run began with");
+  tiny_.config.lpips = good;
+  EXPECT_FALSE(resume("older", {"lpips", "lpips_heads"}).interrupted);
+  run = files_of(tiny_.out("older"));
+  run.erase("config.json");
+  EXPECT_EQ(difference(whole, run), "");  // and it is noted down now
+
+  // without one nobody does
+  const TrainConfig now = std::exchange(tiny_.config, before);
+  tiny_.config.lpips = now.lpips;
+  tiny_.config.lpips_heads = now.lpips_heads;
+  stop_after(1, "unnoted");
+  fs::remove(tiny_.out("unnoted") + "/inputs.json");
+  fs::remove_all(tiny_.out("unnoted") + "/checkpoints");
+  fs::copy_file(now.lpips_heads, before.lpips_heads);
+  tiny_.config.lpips_heads = before.lpips_heads;
+  EXPECT_NE(message<UsageError>([&] { resume("unnoted", {"lpips_heads"}); }).find("cannot be compared"),
+            std::string::npos);
+
+  tiny_.config.lpips.clear();
+  EXPECT_NE(message<UsageError>([&] { resume("run", {"lpips"}); }).find("a resumed run keeps its settings"),
+            std::string::npos);
+}
+
+TEST_F(Resume, TheStartMayHaveMoved) {
+  TinyRun other;
+  other.config.iterations = 2;
+  const std::string model = other.run("model").model;
+  other.config.seed = 77;
+  const std::string stranger = other.run("stranger").model;
+  tiny_.config.init = (tiny_.folder() / "start.safetensors").string();
+  fs::copy_file(model, tiny_.config.init);
+  tiny_.run("whole");
+  stop_after(3, "run");
+  fs::rename(tiny_.config.init, tiny_.config.init + "-moved");
+  const std::string first = std::exchange(tiny_.config.init, stranger);
+  EXPECT_EQ(message<UsageError>([&] { resume("run", {"init"}); }),
+            "'init' is " + stranger + ", whose weights are not those that the run began with");
+  tiny_.config.init = first + "-moved";
+  EXPECT_FALSE(resume("run", {"init"}).interrupted);
+  auto whole = files_of(tiny_.out("whole")), run = files_of(tiny_.out("run"));
+  EXPECT_NE(run.at("config.json").find("start.safetensors-moved"), std::string::npos);
+  for (auto* files : {&whole, &run}) files->erase("config.json");
+  EXPECT_EQ(difference(whole, run), "");
+  fs::remove(tiny_.config.init);  // what is not named as moved is not read
+  fs::rename(tiny_.config.val, tiny_.config.val + "-moved");
+  tiny_.config.val += "-moved";
+  EXPECT_FALSE(resume("run", {"val"}).interrupted);
+  EXPECT_FALSE(read_run_inputs(tiny_.out("run") + "/inputs.json").init.empty());
+}
+
+// It changes no number: a run may switch it on when it goes on.
+TEST_F(Resume, MemoryMayBeSavedFromNowOn) {
+  tiny_.run("whole");
+  stop_after(3, "run");
+  tiny_.config.checkpoint_activations = true;
+  EXPECT_FALSE(resume("run", {"checkpoint_activations"}).interrupted);
+  auto whole = files_of(tiny_.out("whole")), run = files_of(tiny_.out("run"));
+  EXPECT_NE(run.at("config.json").find("\"checkpoint_activations\": true"), std::string::npos);
+  for (auto* files : {&whole, &run}) files->erase("config.json");
+  EXPECT_EQ(difference(whole, run), "");
+}
+
 TEST_F(Resume, OfNothingSaysSo) {
   tiny_.run("fresh", true);
   EXPECT_TRUE(logged(tiny_.out("fresh") + ": holds no run yet; this one begins"));
@@ -122,9 +224,10 @@ TEST_F(Resume, ListingsTellNamesAndSizesApart) {
 TEST_F(Resume, InputsGoThroughTheirFile) {
   const std::string path = (tiny_.folder() / "inputs.json").string();
   EXPECT_EQ(read_run_inputs(path), RunInputs());
-  const RunInputs inputs{"g \"1\"", "5 files", ""};
-  write_run_inputs(path, inputs);
-  EXPECT_EQ(read_run_inputs(path), inputs);
+  for (const RunInputs& inputs : {RunInputs{"g \"1\"", "5 files", ""}, RunInputs{"g", "", "v", "i", "l"}}) {
+    write_run_inputs(path, inputs);
+    EXPECT_EQ(read_run_inputs(path), inputs);
+  }
   for (const char* json : {"", "[]", "{\"images\": {}}", "{\"images\": "}) {
     std::ofstream(path) << json;
     EXPECT_THROW(read_run_inputs(path), InputError) << json;

@@ -7,6 +7,7 @@
 #include "io/image.h"
 #include "io/model_file.h"
 #include "io/safetensors.h"
+#include "models/stylegan1.h"
 #include "models/stylegan2.h"
 #include "nn/initial.h"
 #include "tensor/registry.h"
@@ -71,6 +72,21 @@ void TinyRun::add_lpips() {
   for (int layer = 0; layer < 5; ++layer) add(text("lin", layer, ".model.1.weight"), {1, 4, 1, 1}, 0.1);
   config.lpips = config.lpips_heads = folder_ / "lpips.safetensors";
   write_safetensors(config.lpips, file);
+}
+
+void TinyRun::use_stylegan1() {
+  StyleGan1Config shape;
+  shape.z_width = shape.latent_width = 12;
+  shape.mapping_layers = 2;
+  shape.constant_channels = 8;
+  shape.channels = {8, 6, 4};
+  shape.fused = {false, false, true};
+  Model generator;
+  generator.decoder = std::make_unique<StyleGan1>(shape, Placement{backend("cpu")});
+  RandomSource random(3, backend("cpu"));
+  randomize(*generator.decoder, random, 0.5);
+  config.generator = folder_ / "stylegan1.safetensors";
+  save_model(config.generator, generator);
 }
 
 void TinyRun::set_strategy(const std::string& strategy) {

@@ -23,6 +23,8 @@ class TinyRun {
 
   /// Adds a perceptual loss: a VGG16 of four channels a layer with random weights.
   void add_lpips();
+  /// A StyleGAN 1 in the place of the generator.
+  void use_stylegan1();
   /// Two stages of three steps each.
   void set_strategy(const std::string& strategy);
 
