@@ -111,10 +111,20 @@ void RunFolder::remove_checkpoint(std::int64_t iteration) const {
 }
 
 void RunFolder::remove_temporaries() const {
-  std::error_code ignored;
-  const std::string folder = path_ + "/checkpoints";
-  for (const std::string& name : names_in(folder, ignored))
-    if (name.starts_with('.') && name.ends_with(".safetensors.tmp")) fs::remove(folder + "/" + name, ignored);
+  const auto remove_in = [](const std::string& folder, const auto& is_left) {
+    std::error_code ignored;
+    if (!fs::is_directory(folder, ignored)) return;
+    for (const std::string& name : names_in(folder, ignored))
+      if (is_left(name)) fs::remove(folder + "/" + name, ignored);
+  };
+  remove_in(path_ + "/checkpoints", [](const std::string& name) {
+    return name.starts_with('.') && name.ends_with(".safetensors.tmp");
+  });
+  // plans-CARD.txt.PROCESS, which a backend writes before it renames
+  remove_in(plans_folder(), [](const std::string& name) {
+    const auto end = name.rfind(".txt.");
+    return end != std::string::npos && name.find_first_not_of("0123456789", end + 5) == std::string::npos;
+  });
 }
 
 MetricsLog::MetricsLog(std::string path) : path_(std::move(path)) {

@@ -46,7 +46,7 @@ class RunFolder {
   /// Iterations of the checkpoints there, ascending.
   std::vector<std::int64_t> checkpoints() const;
   void remove_checkpoint(std::int64_t iteration) const;
-  /// Removes what a killed writer left in checkpoints/.
+  /// Removes what a killed writer left in checkpoints/ and plans/.
   void remove_temporaries() const;
 
  private:

@@ -132,6 +132,19 @@ TEST(TrainFaults, MetricsAreCutBackToTheCheckpoint) {
   EXPECT_EQ(difference(files_of(tiny.out("whole")), files_of(tiny.out("run"))), "");
 }
 
+TEST(TrainFaults, WhatAKilledWriterLeftIsRemoved) {
+  TinyRun tiny;
+  tiny.run("run");
+  fs::create_directory(tiny.out("run") + "/plans");
+  const auto write = [&](const std::string& name) { std::ofstream(tiny.out("run") + name) << "half"; };
+  write("/plans/plans-A-card-cudnn91900.txt");
+  const auto before = files_of(tiny.out("run"));
+  write("/plans/plans-A-card-cudnn91900.txt.12345");
+  write("/checkpoints/.000004.safetensors.tmp");
+  tiny.run("run", true);
+  EXPECT_EQ(difference(before, files_of(tiny.out("run"))), "");
+}
+
 TEST(TrainFaults, ThePositionIsThatOfTheLastFinishedStep) {
   TinyRun tiny;
   tiny.run("run");
