@@ -68,14 +68,14 @@ class AddressSpace {
   std::map<void*, std::size_t> taken_;
 };
 
-/// The backend Base, counting. Base has `Rest`, which lives while one of its kernels runs, and fused kernels.
+/// The backend Base, counting. Base has `Rest`, which lives while one of its kernels runs.
 template <class Base>
 class Dry : public Base, public WorkMeter {
  public:
   using Base::Base;
   ~Dry() override { this->memory().close(); }
 
-  bool knows_scratch() const override { return Base::kKnowsScratch; }
+  bool knows_scratch() const override { return Base::scratch_is_known(); }
   std::size_t scratch_at_peak() override {
     return this->memory().statistics().peak_bytes == peak_in_kernel_ ? scratch_ : 0;
   }

@@ -12,7 +12,7 @@ namespace {
 class RestingCpu : public CpuBackend {
  public:
   using Rest = cpu::TeamAtRest;
-  static constexpr bool kKnowsScratch = true;
+  static bool scratch_is_known() { return true; }
 };
 
 }  // namespace

@@ -334,7 +334,8 @@ void ConvPlans::open_files() {
   if (!plans_.empty()) retired_.push_back(std::exchange(plans_, {}));  // what another run chose
 }
 
-std::unique_ptr<ConvPlans::Plan> ConvPlans::find_or_choose(const Problem& problem) {
+/// The plan that a file names, made; null where none does.
+std::unique_ptr<ConvPlans::Plan> ConvPlans::from_files(const Problem& problem) {
   for (const PlanFile* file : {&own_, &shared_}) {
     const Engine* engine = file->find(problem.name);
     if (engine == nullptr) continue;
@@ -349,7 +350,13 @@ std::unique_ptr<ConvPlans::Plan> ConvPlans::find_or_choose(const Problem& proble
     } catch (const Error&) {  // a line of the file that does not fit: choose again
     }
   }
-  std::unique_ptr<Plan> plan = choose(problem);
+  return nullptr;
+}
+
+std::unique_ptr<ConvPlans::Plan> ConvPlans::find_or_choose(const Problem& problem) {
+  std::unique_ptr<Plan> plan = from_files(problem);
+  if (plan != nullptr) return plan;
+  plan = choose(problem);
   if (plan != nullptr && !backend_.capturing()) {
     shared_.keep(problem.name, plan->engine);
     if (!own_folder_.empty()) own_.keep(problem.name, plan->engine);
@@ -371,14 +378,31 @@ ConvPlans::Plans::iterator ConvPlans::add(const Key& key, const Problem& problem
   return plans_.emplace(key, std::move(plan)).first;
 }
 
-bool ConvPlans::run(const ConvArrays& arrays, const Conv2dParams& params) {
+ConvPlans::Key ConvPlans::key_of(const ConvArrays& arrays, const Conv2dParams& params) {
   Key key{arrays.kind, arrays.dtype, arrays.result, params.math, {}};
   auto next = key.sizes.begin();
   for (const Shape* shape : {&arrays.x_shape, &arrays.w_shape, &arrays.y_shape})
     next = std::copy(shape->begin(), shape->end(), next);
   for (const std::int64_t size : {params.stride_h, params.stride_w, params.pad_h, params.pad_w})
     *next++ = size;
+  return key;
+}
 
+std::optional<std::size_t> ConvPlans::workspace(const ConvArrays& arrays, const Conv2dParams& params) {
+  const Key key = key_of(arrays, params);
+  const std::lock_guard lock(mutex_);
+  open_files();
+  auto found = plans_.find(key);
+  if (found == plans_.end()) {
+    std::unique_ptr<Plan> plan = from_files(Problem(arrays, params));
+    if (plan == nullptr) return std::nullopt;
+    found = plans_.emplace(key, std::move(plan)).first;
+  }
+  return found->second == nullptr ? 0 : static_cast<std::size_t>(found->second->workspace);
+}
+
+bool ConvPlans::run(const ConvArrays& arrays, const Conv2dParams& params) {
+  const Key key = key_of(arrays, params);
   const std::lock_guard lock(mutex_);
   open_files();
   auto found = plans_.find(key);

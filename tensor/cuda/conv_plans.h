@@ -28,6 +28,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,10 @@ class ConvPlans {
   /// Enqueues the convolution; false where cuDNN has no engine that qualifies.
   bool run(const ConvArrays& arrays, const Conv2dParams& params);
 
+  /// Bytes that run() would take while the convolution runs; nothing where its engine was never chosen, or
+  /// where there may be none. Looks at no array.
+  std::optional<std::size_t> workspace(const ConvArrays& arrays, const Conv2dParams& params);
+
  private:
   struct Plan;
   struct Problem;
@@ -59,7 +64,9 @@ class ConvPlans {
   };
   using Plans = std::map<Key, std::unique_ptr<Plan>>;
 
+  static Key key_of(const ConvArrays& arrays, const Conv2dParams& params);
   Plans::iterator add(const Key& key, const Problem& problem);
+  std::unique_ptr<Plan> from_files(const Problem& problem);
   std::unique_ptr<Plan> find_or_choose(const Problem& problem);
   std::unique_ptr<Plan> choose(const Problem& problem);
   std::unique_ptr<Plan> plan_of(const Problem& problem, Descriptor configuration, bool copied);

@@ -44,9 +44,10 @@ CudaBackend::CudaBackend() {
   check(cudaDeviceGetAttribute(&bus, cudaDevAttrGlobalMemoryBusWidth, 0), "cudaDeviceGetAttribute");
   clock_ = 1e3 * clock;
   peak_bandwidth_ = 2e3 * memory_clock * bus / 8;
-  description_ = text(properties.name, ", ", properties.totalGlobalMem >> 20U, " MiB, compute capability ",
-                      properties.major, '.', properties.minor, ", CUDA ", version(runtime, 1000, 10),
-                      " (driver ", version(driver, 1000, 10), ')');
+  description_ = text(properties.name, ", ", properties.totalGlobalMem >> 20U, " MiB, ", multiprocessors_,
+                      " multiprocessors at ", clock / 1000, " MHz, memory at ", memory_clock / 1000,
+                      " MHz, compute capability ", properties.major, '.', properties.minor, ", CUDA ",
+                      version(runtime, 1000, 10), " (driver ", version(driver, 1000, 10), ')');
   check(cudaSetDevice(0), "cudaSetDevice");
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   plans_ = std::make_unique<ConvPlans>(*this);

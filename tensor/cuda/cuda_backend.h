@@ -14,6 +14,7 @@
 
 #include "tensor/backend.h"
 #include "tensor/device_memory.h"
+#include "tensor/dry_form.h"
 #include "tensor/fused.h"
 
 namespace om::cuda {
@@ -27,7 +28,8 @@ class CudaBackend final : public Backend,
                           public BatchNormKernels,
                           public DistanceKernels,
                           public AdamKernels,
-                          public DeviceMemory {
+                          public DeviceMemory,
+                          public DryForm {
  public:
   /// Takes the process's first visible device. Error where there is none.
   CudaBackend();
@@ -80,6 +82,8 @@ class CudaBackend final : public Backend,
   void feature_distance_grad(const Distance& inputs, In g, Out a_gradient, Out b_gradient) override;
   void adam_norm(std::span<const In> gradients, Out norm) override;
   void adam(std::span<const AdamArray> arrays, const AdamConstants& constants) override;
+
+  std::unique_ptr<Backend> dry_form() override;
 
   cudaStream_t stream() const { return stream_; }
   bool capturing() const { return capturing_; }
