@@ -148,16 +148,19 @@ int predict(const TrainConfig& config, Backend& backend) {
   const std::vector<MemoryPlan> plans = plan_training(config, backend);
   for (const MemoryPlan& plan : plans) {
     if (plans.size() > 1) std::cout << "stage " << plan.stage << "\n";
-    const std::pair<const char*, std::string> lines[] = {
-        {"peak memory", mebibytes(plan.peak)},
+    std::vector<std::pair<const char*, std::string>> lines = {
+        {"peak memory", mebibytes(plan.peak())},
+        {"a training step", mebibytes(plan.step_peak)},
         {"  weights, trained", mebibytes(plan.trained)},
         {"  weights, frozen", mebibytes(plan.frozen)},
         {"  optimiser", mebibytes(plan.optimiser)},
         {"  activations kept", mebibytes(plan.activations)},
         {"  gradients, in passing", mebibytes(plan.passing())},
-        {"  kernels' workspace", plan.scratch_known ? mebibytes(plan.scratch) : "not known, not counted"},
-        {"held, with what is reused", mebibytes(plan.held)},
-        {"a step", fmt::format("{:.1f} GFLOP, {} images", 1e-9 * plan.step.flops, config.batch)}};
+        {"  kernels' workspace", plan.scratch_known ? mebibytes(plan.scratch) : "not all known"}};
+    if (plan.validation_peak > 0) lines.emplace_back("validation", mebibytes(plan.validation_peak));
+    lines.emplace_back("held, with what is reused", mebibytes(plan.held));
+    lines.emplace_back("a step's work",
+                       fmt::format("{:.1f} GFLOP, {} images", 1e-9 * plan.step.flops, config.batch));
     for (const auto& [what, amount] : lines) std::cout << fmt::format("{:<26} {}\n", what, amount);
   }
   return kDone;

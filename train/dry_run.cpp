@@ -7,7 +7,7 @@
 #include "autograd/recompute.h"
 #include "io/image_folder.h"
 #include "io/model_file.h"
-#include "train/evaluate.h"
+#include "train/inference.h"
 #include "train/pixels.h"
 #include "train/precision_choice.h"
 #include "train/stage.h"
@@ -47,66 +47,76 @@ std::size_t bytes_of(const Module& module) {
   return bytes;
 }
 
-void look_into(const TrainConfig& config) {
-  const ImageFolder images(config.images, config.recursive);
-  if (!config.val.empty()) const ImageFolder val(config.val, config.recursive);
-}
-
-/// As samples and validation do before the first step and between others: what it leaves in the allocator
-/// serves the steps.
-void show_a_picture(const Autoencoder& model, Backend& dry) {
-  const auto side = static_cast<int>(model.decoder().size());
-  reconstruct(model, Image(side, side), dry, {.noise = NoiseMaps::random});
-}
-
-MemoryPlan plan_stage(const TrainConfig& config, int stage, const Autoencoder& model, const Lpips* lpips,
-                      RandomSource& random, Backend& dry) {
-  WorkMeter& meter = *dry.extension<WorkMeter>();
-  const std::size_t weights = live_bytes(dry);
+/// As validation does, as far as recorded batches go; what it leaves in the allocator serves the steps.
+/// Returns its peak.
+std::size_t plan_validation(std::size_t pictures, std::int64_t batch, const Autoencoder& model,
+                            Backend& dry) {
   dry.memory().reset_peak();
+  const std::int64_t side = model.decoder().size();
+  Inference inference(side, batch, reconstruction(model, NoiseMaps::predicted, 0, MapsFor::each, dry), dry);
+  const Image blank(static_cast<int>(side), static_cast<int>(side));
+  const auto each = static_cast<std::size_t>(batch);
+  for (std::size_t first = 0; first < std::min(pictures, kSteps * each); first += each) {
+    const std::size_t count = std::min(each, pictures - first);
+    inference.settle(
+        *inference.start(std::vector<const Image*>(count, &blank), std::vector<std::uint64_t>(count)));
+  }
+  return dry.memory().statistics().peak_bytes;
+}
+
+}  // namespace
+
+MemoryPlan plan_steps(const TrainConfig& config, int stage, const Autoencoder& model, const Lpips* lpips,
+                      RandomSource& random, Backend& backend, const std::function<void()>& between) {
+  auto* const meter = backend.extension<WorkMeter>();  // null on a real one
+  const std::size_t weights = live_bytes(backend);
+  backend.memory().reset_peak();
   MemoryPlan plan;
   plan.stage = stage;
   Training training(model, lpips, stage_recipe(config, stage), random);
   const std::int64_t side = model.decoder().size();
   const std::vector<std::uint8_t> pixels(static_cast<std::size_t>(config.batch * side * side * 3));
-  const PixelTable table(dry);
-  PixelFeed feed(dry);
+  const PixelTable table(backend);
+  PixelFeed feed(backend);
   const auto upload = [&] { return table(feed(pixels, {config.batch, side, side, 3})); };
   for (int i = 0; i < kSteps; ++i) {
     const Tensor targets = upload(), images = config.task == "denoise" ? upload() : targets;
-    const Work before = meter.work();
-    BackwardWatch watch(dry);
+    const Work before = (meter != nullptr ? meter->work() : Work());
+    BackwardWatch watch(backend);
     {
       const Watching watching(watch);
       training.step(i, images, targets);
     }
-    if (i == 0) plan.step = meter.work() - before;
+    if (i == 0) plan.step = (meter != nullptr ? meter->work() : Work()) - before;
     if (i == 1) plan.activations = watch.in_use();
-    if (i == 0) plan.optimiser = live_bytes(dry) - weights - targets.storage()->bytes();
+    if (i == 0) plan.optimiser = live_bytes(backend) - weights - targets.storage()->bytes();
   }
   plan.activations -= std::min(plan.activations, weights + plan.optimiser);
-  const MemoryStatistics statistics = dry.memory().statistics();
-  plan.peak = statistics.peak_bytes;
-  plan.held = statistics.live_bytes + statistics.cached_bytes;
-  plan.scratch = meter.scratch_at_peak();
-  plan.scratch_known = meter.knows_scratch();
+  const MemoryStatistics statistics = backend.memory().statistics();
+  plan.step_peak = statistics.peak_bytes;
+  if (meter != nullptr) {
+    plan.scratch = meter->scratch_at_peak();
+    plan.scratch_known = meter->knows_scratch();
+  }
   for (const Autoencoder::Part& part : model.encoders()) plan.trained += bytes_of(*part.encoder);
   plan.frozen = weights - std::min(weights, plan.trained);
+  if (between) between();
+  const MemoryStatistics after = backend.memory().statistics();
+  plan.held = after.live_bytes + after.cached_bytes;
   return plan;
 }
 
-}  // namespace
-
 std::size_t MemoryPlan::passing() const {
   const std::size_t rest = trained + frozen + optimiser + activations + scratch;
-  return peak - std::min(peak, rest);
+  return step_peak - std::min(step_peak, rest);
 }
 
 std::vector<MemoryPlan> plan_training(const TrainConfig& given, Backend& backend) {
   TrainConfig config = given;
   check(config);
   resolve_defaults(config);
-  look_into(config);
+  const ImageFolder images(config.images, config.recursive);
+  const std::size_t val = config.val.empty() ? 0 : ImageFolder(config.val, config.recursive).size();
   const PrecisionScope scope(precision_on(precision_named(config.precision), backend));
   const RecomputeScope recompute(config.checkpoint_activations);
   const std::unique_ptr<Backend> dry = dry_backend(backend);
@@ -118,12 +128,19 @@ std::vector<MemoryPlan> plan_training(const TrainConfig& given, Backend& backend
     lpips = load_lpips(config.lpips, config.lpips_heads, *dry);
     lpips->set_trainable(false);
   }
-  if (!config.val.empty()) show_a_picture(*model, *dry);
   const std::size_t loading = dry->memory().statistics().peak_bytes;
+  const std::int64_t batch = default_batch(backend, largest_map_bytes(*model));
   std::vector<MemoryPlan> plans;
-  for (int stage = 1; stage <= stages_of(config); ++stage)
-    plans.push_back(plan_stage(config, stage, *model, lpips.get(), random, *dry));
-  plans.front().peak = std::max(plans.front().peak, loading);
+  for (int stage = 1; stage <= stages_of(config); ++stage) {
+    std::size_t validation = 0;
+    const auto validate = [&] {
+      if (val > 0) validation = std::max(validation, plan_validation(val, batch, *model, *dry));
+    };
+    validate();
+    plans.push_back(plan_steps(config, stage, *model, lpips.get(), random, *dry, validate));
+    plans.back().validation_peak = validation;
+  }
+  plans.front().step_peak = std::max(plans.front().step_peak, loading);
   return plans;
 }
 

@@ -70,5 +70,7 @@ void run_lpips(const Case& c, Backend& backend);
 /// Of no case: recorded work against work that runs as it is.
 void run_replayed_reconstruction(Backend& backend);
 void run_replayed_training(Backend& backend);
+/// A step's memory as a dry run says it, against the allocator's own count.
+void run_predicted_memory(Backend& backend);
 
 }  // namespace om::golden

@@ -76,7 +76,8 @@ int main(int argc, char** argv) {
                           [=] { return new om::golden::GoldenTest(file, backend); });
   }
   for (const auto& [name, run] : {std::pair("Reconstruction", &om::golden::run_replayed_reconstruction),
-                                  std::pair("TrainingSteps", &om::golden::run_replayed_training)})
+                                  std::pair("TrainingSteps", &om::golden::run_replayed_training),
+                                  std::pair("PredictedMemory", &om::golden::run_predicted_memory)})
     testing::RegisterTest("Replay", name, nullptr, nullptr, __FILE__, __LINE__,
                           [=] { return new om::golden::ReplayTest(run, backend); });
   return om::harness::run_all_tests();

@@ -5,6 +5,7 @@
 #include "autograd/grad.h"
 #include "autograd/precision.h"
 #include "tests/golden/golden_case.h"
+#include "train/dry_run.h"
 #include "train/made_model.h"
 #include "train/training_step.h"
 
@@ -88,6 +89,34 @@ void run_replayed_training(Backend& backend) {
         EXPECT_EQ(bits(a[i].value), bits(b[i].value)) << name_of(precision) << " " << a[i].name;
     const std::vector<Adam::State> moments = replayed.adam.state();
     EXPECT_EQ(moments.front().steps, 4);
+  }
+}
+
+void run_predicted_memory(Backend& backend) {
+  TrainConfig config;
+  config.batch = 2;
+  for (const Precision precision : precisions_of(backend)) {
+    const PrecisionScope scope(precision);
+    const auto steps = [&](Backend& on) {
+      on.memory().release_cached();
+      const std::size_t before = on.memory().statistics().live_bytes;
+      RandomSource random(7, on);
+      const auto model = make_autoencoder({.size = 32, .width = 0.25}, random, on);
+      const auto lpips = make_lpips_vgg(random, on);
+      MemoryPlan plan = plan_steps(config, 1, *model, lpips.get(), random, on);
+      plan.step_peak -= before;
+      return plan;
+    };
+    steps(backend);  // engines are chosen by trying some, with a workspace each
+    const MemoryPlan measured = steps(backend), predicted = steps(*dry_backend(backend));
+    std::printf("%s: %.1f MiB predicted, %.1f measured\n", std::string(name_of(precision)).c_str(),
+                static_cast<double>(predicted.step_peak) / (1 << 20),
+                static_cast<double>(measured.step_peak) / (1 << 20));
+    EXPECT_NEAR(static_cast<double>(predicted.step_peak) / static_cast<double>(measured.step_peak), 1, 0.05)
+        << name_of(precision);
+    EXPECT_TRUE(predicted.scratch_known) << name_of(precision);
+    EXPECT_EQ(predicted.trained, measured.trained);
+    EXPECT_GT(predicted.step.flops, 0);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "models/stylegan2.h"
 #include "nn/initial.h"
 #include "tensor/registry.h"
+#include "tests/train/queued_backend.h"
 #include "tests/train/tiny_run.h"
 #include "train/made_model.h"
 
@@ -32,15 +33,17 @@ class DryRun : public testing::Test {
   }
 
   /// The largest of the stages' peaks over that of the run, which also samples and validates.
-  double predicted_over_measured(const std::string& name) {
-    Backend& cpu = backend("cpu");
-    CachingAllocator& memory = cpu.memory();
+  double predicted_over_measured(const std::string& name, Backend& on = backend("cpu")) {
+    CachingAllocator& memory = on.memory();
     std::size_t predicted = 0;
-    for (const MemoryPlan& plan : plan_training(run_.config, cpu)) predicted = std::max(predicted, plan.peak);
+    for (const MemoryPlan& plan : plan_training(run_.config, on))
+      predicted = std::max(predicted, plan.peak());
     memory.release_cached();
     memory.reset_peak();
     const std::size_t before = memory.statistics().live_bytes;
-    run_.run(name);
+    TrainOptions options;
+    options.out = run_.out(name);
+    train(run_.config, options, on);
     const std::size_t measured = memory.statistics().peak_bytes - before;
     std::printf("%s: %.2f MiB predicted, %.2f measured\n", name.c_str(),
                 static_cast<double>(predicted) / (1 << 20), static_cast<double>(measured) / (1 << 20));
@@ -71,6 +74,56 @@ TEST_F(DryRun, PeakOfTwoStages) {
     run_.set_strategy(strategy);
     EXPECT_NEAR(predicted_over_measured(strategy), 1, 0.05);
   }
+}
+
+TEST_F(DryRun, PeakWithoutValidation) {
+  run_.config.val = "";
+  EXPECT_NEAR(predicted_over_measured("no val"), 1, 0.05);
+  EXPECT_EQ(plan_training(run_.config, backend("cpu")).front().validation_peak, 0U);
+}
+
+TEST_F(DryRun, PeakOfARunThatRecomputes) {
+  run_.config.batch = 8;
+  const std::size_t keeping = plan_training(run_.config, backend("cpu")).front().step_peak;
+  run_.config.checkpoint_activations = true;
+  EXPECT_NEAR(predicted_over_measured("recompute"), 1, 0.05);
+  EXPECT_LT(static_cast<double>(plan_training(run_.config, backend("cpu")).front().step_peak),
+            0.75 * static_cast<double>(keeping));
+}
+
+/// On a device steps and validation are recorded, each in memory of its own.
+TEST_F(DryRun, PeakOfARunThatRecords) {
+  for (const std::int64_t batch : {1, 8}) {
+    QueuedBackend card(true);
+    run_.config.batch = batch;
+    EXPECT_NEAR(predicted_over_measured(text("recorded", batch), card), 1, 0.05);
+    EXPECT_GT(card.replays, 0);
+    const MemoryPlan plan = plan_training(run_.config, card).front();
+    EXPECT_FALSE(plan.scratch_known);
+    EXPECT_GE(plan.held, plan.step_peak);
+  }
+}
+
+/// What a plan says adds up, and says of one more picture what that picture takes.
+TEST_F(DryRun, PartsOfThePeak) {
+  std::vector<MemoryPlan> plans;
+  for (const std::int64_t batch : {1, 2, 3}) {
+    run_.config.batch = batch;
+    plans.push_back(plan_training(run_.config, backend("cpu")).front());
+    const MemoryPlan& p = plans.back();
+    for (const std::size_t part : {p.trained, p.frozen, p.optimiser, p.activations})
+      EXPECT_GT(part, std::size_t{10'000});
+    EXPECT_LE(p.trained + p.frozen + p.optimiser + p.activations, p.step_peak);
+    EXPECT_TRUE(p.scratch_known);
+    EXPECT_EQ(p.stage, 1);
+    EXPECT_EQ(p.trained, plans.front().trained);
+  }
+  EXPECT_NEAR(static_cast<double>(plans[2].activations), 3 * static_cast<double>(plans[0].activations),
+              0.1 * static_cast<double>(plans[2].activations));
+  EXPECT_NEAR(plans[2].step.flops / plans[0].step.flops, 3, 0.05);
+  // moments: two for each weight that is trained
+  EXPECT_NEAR(static_cast<double>(plans[0].optimiser), 2 * static_cast<double>(plans[0].trained),
+              0.35 * static_cast<double>(plans[0].optimiser));
 }
 
 TEST_F(DryRun, PeakInBfloat16) {
