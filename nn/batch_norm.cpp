@@ -4,6 +4,7 @@
 #include "autograd/grad.h"
 #include "autograd/ops.h"
 #include "autograd/recompute.h"
+#include "nn/fixed.h"
 
 namespace om {
 
@@ -18,8 +19,8 @@ BatchNorm::BatchNorm(const Placement& place, std::int64_t channels, double eps, 
 
 Tensor BatchNorm::operator()(const Tensor& x, const Then& then) const {
   if (!training()) {
-    const Tensor scale = weight_ * rsqrt(running_var_ + eps_);
-    const Tensor shift = bias_ - running_mean_ * scale;
+    const Tensor scale = fixed(weight_, kFixedScale, [&] { return weight_ * rsqrt(running_var_ + eps_); });
+    const Tensor shift = fixed(weight_, kFixedShift, [&] { return bias_ - running_mean_ * scale; });
     return channel_activation(
         x, {.scale = scale, .bias = shift, .residual = then.residual, .slope = then.slope});
   }

@@ -1,6 +1,7 @@
 #include "nn/conv.h"
 
 #include "autograd/fused.h"
+#include "nn/fixed.h"
 
 namespace om {
 
@@ -13,7 +14,7 @@ Conv::Conv(const Placement& place, const ConvShape& s, bool bias)
 Tensor Conv::operator()(const Tensor& x, double slope, Sums sums) const {
   Conv2d options = options_;
   options.sums = sums;
-  const Tensor y = conv2d(x, weight_, options);
+  const Tensor y = conv2d(x, fixed_operand(weight_), options);
   return bias_.defined() || slope != 1 ? channel_activation(y, {.bias = bias_, .slope = slope}) : y;
 }
 

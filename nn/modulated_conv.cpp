@@ -5,6 +5,7 @@
 
 #include "autograd/fused.h"
 #include "autograd/ops.h"
+#include "nn/fixed.h"
 #include "nn/resample.h"
 
 namespace om {
@@ -39,15 +40,20 @@ Tensor scaled(const Tensor& x, const Tensor& factors) {
 
 ModulatedConv::Result ModulatedConv::on_scaled(const Tensor& scaled, const Tensor& style) const {
   const bool up = options_.kind == Kind::up;
-  Tensor y = up ? conv2d_input_grad(scaled, weight_, 2 * scaled.size(1) + options_.kernel - 2,
+  const Tensor weight = fixed_operand(weight_);
+  Tensor y = up ? conv2d_input_grad(scaled, weight, 2 * scaled.size(1) + options_.kernel - 2,
                                     2 * scaled.size(2) + options_.kernel - 2, Conv2d::same(2, 0))
-                : conv2d(scaled, weight_, Conv2d::same(1, options_.kernel / 2));
+                : conv2d(scaled, weight, Conv2d::same(1, options_.kernel / 2));
   if (up) y = blur(y, filter_, 1, 1);
   if (!options_.demodulate)
-    return {y, Tensor::full({1, 1, 1, options_.out}, scale_, style.dtype(), y.backend())};
+    return {y, fixed(weight_, kFixedOnes, [&] {
+              return Tensor::full({1, 1, 1, options_.out}, scale_, style.dtype(), y.backend());
+            })};
 
   const PrecisionScope scope(coefficient_precision());
-  const Tensor energy = sum(square(weight_), {1, 2});  // q, [out, 1, 1, in] or [in, 1, 1, out]
+  const Tensor energy = fixed(weight_, kFixedEnergy, [&] {
+    return sum(square(weight_), {1, 2});  // q, [out, 1, 1, in] or [in, 1, 1, out]
+  });
   const Tensor q = reshape(energy, {energy.size(0), energy.size(3)});
   const Tensor norm = matmul(square(style), q, false, !up);  // [N, out]
   return {y, per_channel(rsqrt(norm * (scale_ * scale_) + 1e-8) * scale_)};

@@ -1,5 +1,6 @@
 #include "train/bench_side.h"
 
+#include "nn/fixed.h"
 #include "train/pixels.h"
 #include "train/stage.h"
 
@@ -75,7 +76,11 @@ std::vector<BenchSide::Piece> BenchSide::reconstruction(std::int64_t batch) {
                          const std::function<std::function<std::vector<Tensor>()>()>& make) {
     return Piece{name, [=] {
                    const auto work = make();
-                   return keeping([=] { return without_grad(work); });
+                   const auto fixed = std::make_shared<FixedParameters>();  // as train/inference.h has it
+                   return keeping([=] {
+                     const FixedParameters::Use use(*fixed);
+                     return without_grad(work);
+                   });
                  }};
   };
   return {

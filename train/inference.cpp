@@ -112,7 +112,10 @@ std::shared_ptr<Inference::Batch> Inference::start(std::span<const Image* const>
     outputs_.clear();
     inputs_.images = {};
   }
-  replay_();
+  {
+    const FixedParameters::Use use(fixed_);
+    replay_();
+  }
   const auto read = [&](const Outputs& outputs) {
     for (const Tensor& output : outputs) {
       if (output.dtype() != DType::f32 || output.rank() < 1 || output.size(0) != batch_)

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "io/image.h"
+#include "nn/fixed.h"
 #include "tensor/replay.h"
 #include "train/evaluate.h"
 #include "train/pixels.h"
@@ -41,7 +42,7 @@ class Inference {
   using Outputs = std::vector<Tensor>;  ///< f32, each [N, ..]
 
   struct Work {
-    /// Recorded: may not read values, nor bring any from the host.
+    /// Recorded: may not read values, nor bring any from the host. Parameters stay as they are.
     std::function<Outputs(const Inputs&)> forward;
     /// What is computed from inputs and outputs besides, and not counted in seconds(); not recorded.
     std::function<Outputs(const Inputs&, const Outputs&)> measure = {};
@@ -95,6 +96,7 @@ class Inference {
   Tensor pixels_;                   // u8, where each batch's are put
   Inputs inputs_;
   Outputs outputs_;
+  FixedParameters fixed_;
   Replay replay_;
   double seconds_ = 0;
   std::chrono::steady_clock::time_point end_{};  // of the batch before

@@ -70,7 +70,10 @@ class InferenceTest : public testing::Test {
 TEST_F(InferenceTest, ABatchOfOneIsReconstruct) {
   Backend& cpu = backend("cpu");
   const auto network = model(cpu);
-  for (const NoiseMaps noise : {NoiseMaps::predicted, NoiseMaps::random, NoiseMaps::zero}) {
+  for (const auto& [noise, precision] :
+       {std::pair(NoiseMaps::predicted, Precision::fp32), std::pair(NoiseMaps::predicted, Precision::bf16),
+        std::pair(NoiseMaps::random, Precision::fp32), std::pair(NoiseMaps::zero, Precision::fp32)}) {
+    const PrecisionScope scope(precision);
     Inference inference(kSide, 1, reconstruction(*network, noise, 9, MapsFor::each, cpu), cpu);
     const auto results = run(inference, pictures_);
     for (std::size_t i = 0; i < pictures_.size(); ++i)
