@@ -7,6 +7,7 @@
 #include "io/same_file.h"
 #include "io/shown.h"
 #include "tensor/error.h"
+#include "tensor/registry.h"
 
 namespace om {
 namespace {
@@ -93,7 +94,10 @@ void expect_same_inputs(const RunInputs& before, const RunInputs& now, const Run
   }
 }
 
-LoaderOptions loader_options(const TrainConfig& config, std::int64_t size, int threads) {
+LoaderOptions loader_options(const TrainConfig& config, std::int64_t size, int threads,
+                             const Backend& backend) {
+  // A processor that computes the steps has no time for more.
+  if (threads == 0) threads = backend.host_memory() ? 2 : std::clamp(om::threads() / 2, 2, 8);
   LoaderOptions options;
   options.size = static_cast<int>(size);
   options.batch = static_cast<int>(config.batch);

@@ -30,7 +30,9 @@ RunSettings resolve_settings(const TrainConfig& given, const TrainOptions& optio
 void expect_same_inputs(const RunInputs& before, const RunInputs& now, const RunSettings& settings,
                         bool checkpoint_tells);
 
-LoaderOptions loader_options(const TrainConfig& config, std::int64_t size, int threads);
+/// `threads` as in TrainOptions.
+LoaderOptions loader_options(const TrainConfig& config, std::int64_t size, int threads,
+                             const Backend& backend);
 
 /// Pairs to validate on: the noise follows from the picture, so that it is the same each time.
 RunPictures::MakePair validation_pairs(const TrainConfig& config, std::int64_t size);

@@ -126,7 +126,7 @@ Run::Run(const TrainConfig& given, const TrainOptions& options, Backend& backend
   if (!config_.val.empty()) val_ = std::make_unique<ImageFolder>(config_.val, config_.recursive);
   const std::int64_t size = model_->decoder().size();
   loader_ = std::make_unique<ImageLoader>(ImageFolder(config_.images, config_.recursive),
-                                          loader_options(config_, size, options_.loader_threads));
+                                          loader_options(config_, size, options_.loader_threads, backend_));
   pictures_ = std::make_unique<RunPictures>(
       *model_, loader_->folder(), val_.get(), static_cast<std::uint64_t>(config_.seed), backend_,
       options_.stop, [this](const std::string& line) { log(line); }, validation_pairs(config_, size));

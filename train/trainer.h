@@ -36,7 +36,7 @@ struct TrainOptions {
   /// Keys of the configuration that the caller was given explicitly: what a resumed run compares with its
   /// own.
   std::vector<std::string> given = {};
-  int loader_threads = 2;
+  int loader_threads = 0;  ///< that read images; 0: 2, or half of threads() (2 to 8) beside a device
   const std::atomic<bool>* stop = nullptr;           ///< set: end after the step in progress
   std::function<void(const std::string&)> log = {};  ///< one line for the user
   std::function<void(const StepReport&)> after_step = {};

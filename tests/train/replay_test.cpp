@@ -12,6 +12,7 @@
 #include "tensor/registry.h"
 #include "tests/train/queued_backend.h"
 #include "tests/train/tiny_run.h"
+#include "train/run_settings.h"
 #include "train/stage.h"
 #include "train/start.h"
 #include "train/step_reports.h"
@@ -136,6 +137,20 @@ TEST(ReplayedSteps, ChoicesLieInTheRunsFolder) {
   EXPECT_EQ(plan_folder(), "before");
   set_plan_folder("");
   EXPECT_FALSE(std::filesystem::exists(tiny.out("run") + "/plans"));  // a processor chooses nothing
+}
+
+// Beside a device the processor is free to decode.
+TEST(ReplayedSteps, ImagesAreReadByMoreThreadsBesideADevice) {
+  QueuedBackend device(true);
+  const TrainConfig config;
+  set_threads(12);
+  EXPECT_EQ(loader_options(config, 16, 0, device).threads, 6);
+  EXPECT_EQ(loader_options(config, 16, 0, backend("cpu")).threads, 2);
+  EXPECT_EQ(loader_options(config, 16, 3, device).threads, 3);
+  set_threads(64);
+  EXPECT_EQ(loader_options(config, 16, 0, device).threads, 8);
+  set_threads(1);
+  EXPECT_EQ(loader_options(config, 16, 0, device).threads, 2);
 }
 
 TEST(ReplayedSteps, WaitForNoValue) {
