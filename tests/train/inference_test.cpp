@@ -16,6 +16,7 @@
 #include "tests/train/queued_backend.h"
 #include "tests/train/tiny_run.h"
 #include "train/picture_flow.h"
+#include "train/precision_choice.h"
 
 namespace om {
 namespace {
@@ -104,6 +105,65 @@ TEST_F(InferenceTest, ReplaysGiveTheBitsOfRunning) {
     EXPECT_EQ(recording.replays, 3);  // of four batches all but the first
     EXPECT_EQ(recording.early_reads, 0);
   }
+}
+
+// In a batch each picture has the maps of its number, as it has alone.
+TEST_F(InferenceTest, EachPictureHasItsOwnMaps) {
+  Backend& cpu = backend("cpu");
+  const auto network = model(cpu);
+  const auto results = [&](std::int64_t batch) {
+    Inference inference(kSide, batch, reconstruction(*network, NoiseMaps::random, 9, MapsFor::each, cpu),
+                        cpu);
+    return run(inference, pictures_);
+  };
+  const auto alone = results(1), together = results(3);
+  for (std::size_t i = 0; i < alone.size(); ++i)
+    for (std::size_t k = 0; k < alone[i].size(); ++k)
+      ASSERT_NEAR(together[i][k], alone[i][k], 1e-4) << "picture " << i;
+}
+
+/// The first batch as it is run, the second and third replayed where the device records: the same pictures,
+/// the same bits.
+void expect_repeats(const std::string& file, const std::vector<Image>& pictures, Backend& device) {
+  const auto network = load_autoencoder(file, device);
+  for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+    if (precision_on(precision, device) != precision) continue;
+    SCOPED_TRACE(text(device.name(), " in ", name_of(precision)));
+    const PrecisionScope scope(precision);
+    Inference inference(kSide, 2, reconstruction(*network, NoiseMaps::predicted, 0, MapsFor::all, device),
+                        device);
+    const std::vector<const Image*> batch = {&pictures[0], &pictures[1]},
+                                    other = {&pictures[2], &pictures[0]};
+    const std::vector<std::uint64_t> numbers = {0, 1};
+    const auto values = [&](const std::vector<const Image*>& these) {
+      const auto done = inference.start(these, numbers);
+      inference.settle(*done);
+      std::vector<std::vector<float>> all;
+      for (std::size_t i = 0; i < 2; ++i)
+        all.emplace_back(done->output(0, i).begin(), done->output(0, i).end());
+      return all;
+    };
+    const auto first = values(batch);
+    EXPECT_TRUE(values(batch) == first);
+    EXPECT_TRUE(values(other)[1] == first[0]) << "another place";
+    EXPECT_TRUE(values(batch) == first);
+  }
+}
+
+TEST_F(InferenceTest, RepeatsToTheBitInEveryPrecision) {
+  QueuedBackend queued(true);
+  expect_repeats(file_, pictures_, queued);
+  expect_repeats(file_, pictures_, backend("cpu"));
+}
+
+TEST_F(InferenceTest, RepeatsToTheBitOnACard) {
+  Backend* card = nullptr;
+  try {
+    card = &backend("cuda");
+  } catch (const Error& error) {
+    GTEST_SKIP() << error.what();
+  }
+  expect_repeats(file_, pictures_, *card);
 }
 
 // A picture's numbers depend neither on its place nor on how many there are.
@@ -245,6 +305,16 @@ TEST_F(FlowTest, ADeviceIsNotWaitedForBatchByBatch) {
   EXPECT_EQ(passed.size(), 7U);
   EXPECT_EQ(device.early_reads, 0);
   EXPECT_GE(device.most_reads, 2U);
+  // when the first batch is finished the second one computes
+  std::size_t accepted = 0, at_first = 0;
+  QueuedBackend again(true);
+  pass(again, 2, 0, [&](FlowSteps<Passed>& steps) {
+    steps.accept = [&](Passed&) { ++accepted; };
+    steps.finish = [&](Passed& picture, const FlowOutputs&) {
+      if (picture.file == 0) at_first = accepted;
+    };
+  });
+  EXPECT_EQ(at_first, 4U);
   QueuedBackend eager(false);
   const auto same = pass(eager, 2, 0);
   for (std::size_t i = 0; i < passed.size(); ++i) EXPECT_TRUE(passed[i].output == same[i].output) << i;
