@@ -19,8 +19,8 @@ BatchNorm::BatchNorm(const Placement& place, std::int64_t channels, double eps, 
 
 Tensor BatchNorm::operator()(const Tensor& x, const Then& then) const {
   if (!training()) {
-    const Tensor scale = fixed(weight_, kFixedScale, [&] { return weight_ * rsqrt(running_var_ + eps_); });
-    const Tensor shift = fixed(weight_, kFixedShift, [&] { return bias_ - running_mean_ * scale; });
+    const Tensor scale = fixed({weight_}, kFixedScale, [&] { return weight_ * rsqrt(running_var_ + eps_); });
+    const Tensor shift = fixed({weight_, bias_}, kFixedShift, [&] { return bias_ - running_mean_ * scale; });
     return channel_activation(
         x, {.scale = scale, .bias = shift, .residual = then.residual, .slope = then.slope});
   }

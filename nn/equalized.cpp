@@ -32,8 +32,8 @@ HeConv::HeConv(const Placement& place, const ConvShape& s)
 Tensor HeConv::operator()(const Tensor& x, Sums sums) const {
   Conv2d options = options_;
   options.sums = sums;
-  const Tensor weight = fixed(weight_, kFixedScale, [&] { return weight_ * scale_; });
-  return channel_activation(conv2d(x, fixed_operand(weight), options), {.bias = bias_});
+  const Tensor weight = fixed({weight_}, kFixedScale, [&] { return weight_ * scale_; });
+  return channel_activation(conv2d(x, fixed_operand(weight_, weight), options), {.bias = bias_});
 }
 
 FusedUpsample::FusedUpsample(const Placement& place, std::int64_t in, std::int64_t out)
@@ -44,9 +44,9 @@ FusedUpsample::FusedUpsample(const Placement& place, std::int64_t in, std::int64
 
 Tensor FusedUpsample::operator()(const Tensor& x) const {
   const Tensor kernel =
-      fixed(weight_, kFixedScale, [&] { return blur(weight_ * scale_, shifts_, 1, 1); });  // [I, 4, 4, O]
+      fixed({weight_}, kFixedScale, [&] { return blur(weight_ * scale_, shifts_, 1, 1); });  // [I, 4, 4, O]
   const Tensor y =
-      conv2d_input_grad(x, fixed_operand(kernel), 2 * x.size(1), 2 * x.size(2), Conv2d::same(2, 1));
+      conv2d_input_grad(x, fixed_operand(weight_, kernel), 2 * x.size(1), 2 * x.size(2), Conv2d::same(2, 1));
   return channel_activation(y, {.bias = bias_});
 }
 

@@ -8,10 +8,12 @@
 //
 // The first pass forms and keeps, later ones, recorded ones too (tensor/replay.h), find. The bits are those
 // of forming it each time. Without a FixedParameters in use, or where ops record derivatives, nothing is
-// kept.
+// kept. In training those alone may be fixed that want no gradient: a frozen generator's, a loss's.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <utility>
 
@@ -21,6 +23,10 @@ namespace om {
 
 class FixedParameters {
  public:
+  /// all: no parameter changes, and no op records. frozen: those change that want a gradient.
+  enum class Which : std::uint8_t { all, frozen };
+  explicit FixedParameters(Which which = Which::all) : which_(which) {}
+
   /// While it lives, what this thread forms is kept in `store`; of several the innermost serves.
   class Use {
    public:
@@ -36,18 +42,25 @@ class FixedParameters {
   std::size_t size() const { return formed_.size(); }
 
  private:
-  friend Tensor fixed(const Tensor& parameter, int part, const std::function<Tensor()>& form);
-  std::map<std::pair<const void*, int>, Tensor> formed_;  // by the parameter's memory and the part
+  friend Tensor fixed(std::initializer_list<Tensor> parameters, int part,
+                      const std::function<Tensor()>& form);
+  friend bool is_fixed(const Tensor& parameter);
+  Which which_;
+  std::map<std::pair<const void*, int>, Tensor> formed_;  // by the first parameter's memory and the part
 };
 
-/// What form() gives, a function of `parameter` (and others that always go with it) that is told from its
-/// others by `part`.
-Tensor fixed(const Tensor& parameter, int part, const std::function<Tensor()>& form);
+/// Whether a parameter is one of those that stay as they are, by what is in use.
+bool is_fixed(const Tensor& parameter);
+
+/// What form() gives, a function of these parameters, which is told from the first one's others by `part`.
+Tensor fixed(std::initializer_list<Tensor> parameters, int part, const std::function<Tensor()>& form);
 
 /// The parts that there are.
 enum FixedPart : int { kFixedScale, kFixedShift, kFixedEnergy, kFixedOperand, kFixedOnes };
 
-/// A parameter as convolutions take it in the scope's precision: bf16 is rounded to once.
-Tensor fixed_operand(const Tensor& parameter);
+/// `weight`, the parameter or what follows from it alone, as convolutions take it in the scope's precision:
+/// bf16 is rounded to once.
+Tensor fixed_operand(const Tensor& parameter, const Tensor& weight);
+inline Tensor fixed_operand(const Tensor& parameter) { return fixed_operand(parameter, parameter); }
 
 }  // namespace om

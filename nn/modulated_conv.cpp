@@ -46,12 +46,12 @@ ModulatedConv::Result ModulatedConv::on_scaled(const Tensor& scaled, const Tenso
                 : conv2d(scaled, weight, Conv2d::same(1, options_.kernel / 2));
   if (up) y = blur(y, filter_, 1, 1);
   if (!options_.demodulate)
-    return {y, fixed(weight_, kFixedOnes, [&] {
+    return {y, fixed({weight_}, kFixedOnes, [&] {
               return Tensor::full({1, 1, 1, options_.out}, scale_, style.dtype(), y.backend());
             })};
 
   const PrecisionScope scope(coefficient_precision());
-  const Tensor energy = fixed(weight_, kFixedEnergy, [&] {
+  const Tensor energy = fixed({weight_}, kFixedEnergy, [&] {
     return sum(square(weight_), {1, 2});  // q, [out, 1, 1, in] or [in, 1, 1, out]
   });
   const Tensor q = reshape(energy, {energy.size(0), energy.size(3)});

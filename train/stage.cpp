@@ -71,8 +71,10 @@ void Training::place(const Tensor& images, const Tensor& targets, const std::vec
     for (const Tensor& map : noise) noise_.push_back(room(map));
     precision_ = precision();
     steps_ = 0;
-    replay_.emplace(images.backend(),
-                    [this] { result_ = training_step(model_, lpips_, adam_, images_, noise_, targets_); });
+    replay_.emplace(images.backend(), [this] {
+      const FixedParameters::Use use(fixed_);
+      result_ = training_step(model_, lpips_, adam_, images_, noise_, targets_);
+    });
   }
   images_.assign(images);
   if (targets.defined()) targets_.assign(targets);

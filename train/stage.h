@@ -15,6 +15,7 @@
 
 #include "autograd/precision.h"
 #include "autograd/random.h"
+#include "nn/fixed.h"
 #include "tensor/replay.h"
 #include "train/config.h"
 #include "train/training_step.h"
@@ -81,8 +82,9 @@ class Training {
   // what a step reads, where it always lies
   Tensor images_, targets_;
   std::vector<Tensor> noise_;
-  Precision precision_ = Precision::fp32;  // of the steps since the last beginning
-  std::int64_t steps_ = 0;                 // since then
+  Precision precision_ = Precision::fp32;                  // of the steps since the last beginning
+  std::int64_t steps_ = 0;                                 // since then
+  FixedParameters fixed_{FixedParameters::Which::frozen};  // generator and loss
   StepResult result_;
   std::optional<Replay> replay_;
 };

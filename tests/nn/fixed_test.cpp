@@ -36,20 +36,22 @@ struct Layer {
   std::string name;
   std::shared_ptr<Module> module;
   std::function<Tensor()> run;
+  Tensor x;  // what it runs on
 };
 
 /// Every layer that keeps something, with an input.
-std::vector<Layer> layers() {
+std::vector<Layer> layers(bool differentiable = false) {
   Backend& cpu = backend("cpu");
   RandomSource random(3, cpu);
   const Placement place{cpu};
   const Tensor x = random.normal({2, 8, 8, 4}), w = random.normal({2, 6});
+  if (differentiable) require_grad(x);
   std::vector<Layer> all;
   const auto add = [&](const std::string& name, const auto& module, std::function<Tensor()> run) {
     randomize(*module, random, 0.5);
     for (const Entry& entry : module->entries())  // variances among them
       if (entry.value.dtype() == DType::f32) entry.value.assign(random.uniform(entry.value.shape()) + 0.1);
-    all.push_back({name, module, std::move(run)});
+    all.push_back({name, module, std::move(run), x});
   };
   auto norm = std::make_shared<BatchNorm>(place, 4);
   add("batch norm", norm, [=] { return (*norm)(x, {.slope = 0, .residual = x}); });
@@ -113,6 +115,62 @@ TEST(Fixed, NothingIsKeptWhileOpsRecord) {
     EXPECT_EQ(grad({sum(layer.run())}, parameters, {.allow_unused = true}).size(), parameters.size());
     EXPECT_EQ(fixed.size(), 0U) << layer.name;
   }
+}
+
+// In training: of what wants no gradient, once, while gradients go through it.
+TEST(Fixed, WhatIsFrozenIsFormedOnceInTraining) {
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    const PrecisionScope scope(precision);
+    for (const Layer& layer : layers(true)) {
+      SCOPED_TRACE(text(layer.name, " in ", name_of(precision)));
+      layer.module->set_trainable(false);
+      const auto run = [&](Counter& counter) {
+        const Watching watching(counter);
+        return numbers(grad({sum(square(cast(layer.run(), DType::f32)))}, {layer.x})[0]);
+      };
+      Counter fresh, first, second;
+      const std::vector<float> expected = run(fresh);
+      FixedParameters fixed(FixedParameters::Which::frozen);
+      const FixedParameters::Use use(fixed);
+      EXPECT_EQ(run(first), expected);
+      EXPECT_EQ(run(second), expected);
+      const bool keeps = layer.name != "conv" || precision == Precision::bf16;
+      EXPECT_EQ(fixed.size() > 0, keeps);
+      EXPECT_EQ(second.all() < first.all(), keeps);
+    }
+  }
+}
+
+// Whatever trains is formed anew, with derivatives or without (as recompute() runs it first).
+TEST(Fixed, WhatTrainsIsFormedAnew) {
+  const PrecisionScope scope(Precision::bf16);
+  RandomSource random(9, backend("cpu"));
+  for (const Layer& layer : layers()) {
+    SCOPED_TRACE(layer.name);
+    FixedParameters fixed(FixedParameters::Which::frozen);
+    const FixedParameters::Use use(fixed);
+    layer.module->set_trainable(true);
+    layer.run();
+    const NoGrad no_grad;
+    const std::vector<float> before = numbers(layer.run());
+    for (const Entry& entry : layer.module->parameters())
+      entry.value.assign(random.uniform(entry.value.shape()));
+    EXPECT_NE(numbers(layer.run()), before);
+    EXPECT_EQ(fixed.size(), 0U);
+  }
+  // of a batch norm the bias alone: its scale stays, its shift does not
+  const BatchNorm norm({backend("cpu")}, 4);
+  const Tensor x = Tensor::full({1, 2, 2, 4}, 3, DType::f32, backend("cpu"));
+  for (const Entry& entry : norm.parameters())
+    if (entry.name == "bias") require_grad(entry.value);
+  FixedParameters fixed(FixedParameters::Which::frozen);
+  const FixedParameters::Use use(fixed);
+  const NoGrad no_grad;
+  norm(x);
+  EXPECT_EQ(fixed.size(), 1U);
+  for (const Entry& entry : norm.parameters())
+    if (entry.name == "bias") entry.value.fill(5);
+  EXPECT_NEAR(numbers(norm(x))[0], 8, 1e-4);
 }
 
 }  // namespace

@@ -18,9 +18,13 @@ using test::files_of;
 using test::TinyRun;
 
 TEST(SavedMemory, EndsInTheSameBytes) {
-  for (const char* strategy : {"plain", "two-networks", "learning-rate"}) {
+  for (const char* strategy : {"plain", "two-networks", "learning-rate", "bf16"}) {
     SCOPED_TRACE(strategy);
     TinyRun tiny;
+    if (strategy == std::string("bf16")) {
+      tiny.config.precision = strategy;
+      strategy = "plain";
+    }
     tiny.add_lpips();
     if (strategy != std::string("plain")) tiny.set_strategy(strategy);
     tiny.run("plain");
