@@ -11,6 +11,7 @@
 #include "train/checkpoint.h"
 #include "train/checksum.h"
 #include "train/denoise.h"
+#include "train/picture_flow.h"
 
 namespace om {
 namespace {
@@ -55,6 +56,62 @@ std::vector<double> doubles_of(const FileTensor& tensor) {
 FileTensor file_of(const std::vector<double>& values, std::vector<std::int64_t> shape) {
   const auto bytes = std::as_bytes(std::span(values));
   return {FileType::f64, std::move(shape), {bytes.begin(), bytes.end()}};
+}
+
+/// Images of any size.
+std::vector<float> features_one_by_one(const std::vector<std::filesystem::path>& files,
+                                       const FeatureImages& images, FidVariant variant,
+                                       const FidNetwork& network, Backend& backend, const ImageHooks& hooks) {
+  std::vector<float> features;
+  for (const std::filesystem::path& file : files) {
+    hooks.check();
+    try {
+      const Image image = read_image(file.string());
+      append_features(*network.inception, fid_input(images.grey ? to_grey(image) : image, variant, backend),
+                      features);
+    } catch (const InputError& error) {
+      hooks.say(text("skipped ", error.what()));
+    }
+    hooks.image_done();
+  }
+  return features;
+}
+
+std::vector<float> features_in_batches(const std::vector<std::filesystem::path>& files,
+                                       const FeatureImages& images, FidVariant variant,
+                                       const FidNetwork& network, Backend& backend, const ImageHooks& hooks) {
+  constexpr std::int64_t largest_map = 147 * 147 * 64 * 4;  // of Inception
+  struct Measured : FlowPicture {
+    std::vector<float> features;
+  };
+  Inference::Work work;  // of the network nothing is recorded: its resize brings weights from the host
+  work.forward = [](const Inference::Inputs&) { return Inference::Outputs{}; };
+  work.measure = [&](const Inference::Inputs& in, const Inference::Outputs&) {
+    return Inference::Outputs{features_of(*network.inception, fid_input_of_pixels(in.pixels, variant))};
+  };
+  Inference inference(images.side, images.batch.value_or(default_batch(backend, largest_map)),
+                      std::move(work), backend);
+  std::vector<float> features;
+  FlowSteps<Measured> steps;
+  steps.check = hooks.check;
+  steps.prepare = [&](const Image& image) {
+    const auto side = static_cast<int>(images.side);
+    return ImagePair{resize_bilinear(images.grey ? to_grey(image) : image, side, side), {}};
+  };
+  steps.read = [&](std::size_t, const std::string* why) {
+    if (why == nullptr) return;
+    hooks.say(text("skipped ", *why));
+    hooks.image_done();
+  };
+  steps.finish = [](Measured& picture, const FlowOutputs& outputs) {
+    picture.features.assign(outputs[0].begin(), outputs[0].end());
+  };
+  steps.done = [&](Measured& picture) {
+    features.insert(features.end(), picture.features.begin(), picture.features.end());
+    hooks.image_done();
+  };
+  run_flow(files, inference, steps, flow_threads(backend));
+  return features;
 }
 
 }  // namespace
@@ -110,20 +167,9 @@ std::vector<float> folder_features(const std::vector<std::filesystem::path>& fil
   const std::int64_t width = network.inception->features();
   const std::string key = key_of(files, images, variant, network);
   if (auto kept = cache.find(key, width)) return std::move(*kept);
-  std::vector<float> features;
-  for (const std::filesystem::path& file : files) {
-    hooks.check();
-    try {
-      Image image = read_image(file.string());
-      if (images.grey) image = to_grey(image);
-      if (const auto side = static_cast<int>(images.side); side != 0)
-        image = resize_bilinear(image, side, side);
-      append_features(*network.inception, fid_input(image, variant, backend), features);
-    } catch (const InputError& error) {
-      hooks.say(text("skipped ", error.what()));
-    }
-    hooks.image_done();
-  }
+  std::vector<float> features =
+      images.side == 0 ? features_one_by_one(files, images, variant, network, backend, hooks)
+                       : features_in_batches(files, images, variant, network, backend, hooks);
   if (features.empty() && !files.empty())
     fail<InputError>(files.front().parent_path().string(), ": holds no readable image");
   cache.keep(key, features, width);

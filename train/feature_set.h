@@ -49,8 +49,9 @@ struct ImageHooks {
 
 /// What becomes of images before their features are taken.
 struct FeatureImages {
-  std::int64_t side = 0;  ///< they are resized to; 0: as they are
-  bool grey = false;      ///< grey first
+  std::int64_t side = 0;                   ///< they are resized to; 0: as they are
+  bool grey = false;                       ///< grey first
+  std::optional<std::int64_t> batch = {};  ///< where all have one size; unset: the backend's default
 };
 
 /// The features of every readable image. Unreadable ones are said and left out. InputError where none can be

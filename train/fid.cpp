@@ -85,6 +85,14 @@ float network_value(std::uint8_t v, FidVariant variant) {
   return static_cast<float>(variant == FidVariant::pytorch_fid ? unit : unit * 2 - 1);
 }
 
+/// The same of i32 between 0 and 255, on a device.
+Tensor network_values(const Tensor& bytes, FidVariant variant) {
+  std::vector<float> table;
+  for (int v = 0; v < 256; ++v) table.push_back(network_value(static_cast<std::uint8_t>(v), variant));
+  const Tensor values = Tensor::from_host(table, {1, 256}, bytes.backend());
+  return reshape(gather(values, reshape(bytes, {1, bytes.elements()})), bytes.shape());
+}
+
 /// Pillow's L before it is rounded, [N, H, W, 1]; of whole numbers up to 255 exact in float32.
 Tensor luminance(const Tensor& images) {
   const auto channel = [&](std::int64_t c) { return slice(images, 3, c, 1); };
@@ -103,15 +111,16 @@ Tensor fid_input(const Image& image, FidVariant variant, Backend& backend) {
 Tensor fid_input(const Tensor& images, FidVariant variant, bool grey) {
   if (variant == FidVariant::authors)
     return grey ? broadcast(luminance(images) / 65536, images.shape()) : images;
-  std::vector<float> table;
-  for (int v = 0; v < 256; ++v) table.push_back(network_value(static_cast<std::uint8_t>(v), variant));
   Tensor bytes = cast((clamp(images, -1, 1) + 1) / 2 * 255, DType::i32);  // NaN gives 0
   if (grey) {
     const Tensor light = cast((luminance(cast(bytes, DType::f32)) + 32768) / 65536, DType::i32);
     bytes = broadcast(light, images.shape());
   }
-  const Tensor values = Tensor::from_host(table, {1, 256}, images.backend());
-  return reshape(gather(values, reshape(bytes, {1, bytes.elements()})), images.shape());
+  return network_values(bytes, variant);
+}
+
+Tensor fid_input_of_pixels(const Tensor& pixels, FidVariant variant) {
+  return network_values(cast(pixels, DType::i32), variant);
 }
 
 Tensor features_of(const Inception& inception, const Tensor& input) {

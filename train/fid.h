@@ -53,6 +53,8 @@ double frechet_distance(const FeatureStatistics& a, const FeatureStatistics& b);
 
 /// 8 bits as the network is given them: [1, height, width, 3].
 Tensor fid_input(const Image& image, FidVariant variant, Backend& backend);
+/// The same of pixels u8 [N, H, W, 3] where they are, to the bit.
+Tensor fid_input_of_pixels(const Tensor& pixels, FidVariant variant);
 /// Images [N, H, W, 3] in [-1, 1], clamped or not, likewise, where they are: for pytorch-fid what to_image()
 /// makes of them (train/evaluate.h), grey first where asked for; for the authors themselves, or their grey
 /// before it is clamped.

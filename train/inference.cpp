@@ -69,6 +69,7 @@ Inference::Inference(std::int64_t side, std::int64_t batch, Work work, Backend& 
     fail<UsageError>("--batch must lie between 1 and ", kMaxBatch, ", got ", batch);
   pixels_ = Tensor::empty({batch, side, side, 3}, DType::u8, backend);
   host_.resize(pixels_.storage()->bytes());
+  inputs_.pixels = pixels_;
 }
 
 void Inference::forward() {
@@ -127,7 +128,7 @@ std::shared_ptr<Inference::Batch> Inference::start(std::span<const Image* const>
   };
   read(outputs_);
   batch->forward_ = batch->reads_.size();
-  if (backend_.host_memory()) batch->computed_ = std::chrono::steady_clock::now();
+  if (backend_.host_memory() || outputs_.empty()) batch->computed_ = std::chrono::steady_clock::now();
   if (work_.measure) read(work_.measure(inputs_, outputs_));
   return batch;
 }

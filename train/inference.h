@@ -36,7 +36,8 @@ inline constexpr std::int64_t kMaxBatch = 4096;
 class Inference {
  public:
   struct Inputs {
-    Tensor images;              ///< [N, S, S, 3] in [-1, 1]
+    Tensor pixels;              ///< u8 [N, S, S, 3]
+    Tensor images;              ///< the same as f32 in [-1, 1]
     std::vector<Tensor> noise;  ///< [N, s, s, 1] each; empty unless `draw` is set
   };
   using Outputs = std::vector<Tensor>;  ///< f32, each [N, ..]

@@ -163,6 +163,27 @@ TEST_F(BatchTest, UnreadableFilesAreToldAsBefore) {
   EXPECT_NE(none.err.find(path("broken") + ": holds no readable image"), std::string::npos) << none.err;
 }
 
+// Ctrl-C in the middle: what is written is whole, and the code says what happened.
+TEST_F(BatchTest, AnInterruptionEndsTheBatches) {
+  fs::create_directory(path("long"));
+  fs::copy_file(path("broken.png"), path("long/0000.png"));  // its line is when to interrupt
+  for (int i = 1; i <= 3000; ++i) {
+    const std::string number = std::to_string(i);
+    fs::create_hard_link(path("photos/one.png"),
+                         path("long/") + std::string(4 - number.size(), '0') + number + ".png");
+  }
+  const ProgramRun done = onemodel_interrupted({"reconstruct", "--model", path("model.safetensors"),
+                                                path("long"), "--out", path("stopped"), "--batch", "4"},
+                                               "skipped ");
+  EXPECT_EQ(done.exit_code, 130) << done.err;
+  EXPECT_NE(done.complaints().back().find("interrupted"), std::string::npos) << done.err;
+  EXPECT_EQ(done.out, "");
+  const auto files = folder_content(path("stopped"));
+  EXPECT_LT(files.size(), 3000U);
+  for (const auto& [name, bytes] : files)
+    if (!name.starts_with('.')) EXPECT_NO_THROW(read_image(path("stopped/" + name))) << name;
+}
+
 // A limit on files' sizes stands for a full disk: exit code 1, and the first picture that found no room.
 TEST_F(BatchTest, AFullDiskEndsTheBatches) {
   const ProgramRun done = onemodel_in_shell(

@@ -124,6 +124,10 @@ TEST(Fid, ImagesAreSeenAsTheyAreWritten) {
     const Image written = to_image(to_float_images(images).front());
     EXPECT_EQ(fid_input(images, FidVariant::pytorch_fid).to_host<float>(),
               fid_input(written, FidVariant::pytorch_fid, device).to_host<float>());
+    const Tensor pixels = Tensor::from_host(written.pixels, images.shape(), device);
+    for (const FidVariant variant : {FidVariant::pytorch_fid, FidVariant::authors})
+      EXPECT_EQ(fid_input_of_pixels(pixels, variant).to_host<float>(),
+                fid_input(written, variant, device).to_host<float>());
     EXPECT_EQ(fid_input(images, FidVariant::pytorch_fid, true).to_host<float>(),
               fid_input(to_grey(written), FidVariant::pytorch_fid, device).to_host<float>());
   }
