@@ -19,6 +19,7 @@
 #include "train/dry_run.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
+#include "train/run_settings.h"
 #include "train/trainer.h"
 
 namespace om {
@@ -110,9 +111,6 @@ bool lies_in(const std::string& path, const std::string& folder) {
 /// effect.
 void check_command(const TrainCommand& command, const TrainConfig& config,
                    const std::vector<std::string>& given) {
-  if (command.dry_run && command.resume)
-    fail<UsageError>(
-        "--dry-run is for a run that has not begun; --config RUN/config.json takes one's settings");
   const RunFolder run(command.out);
   if (config.task != "denoise")
     for (const char* key : {"sigmas", "noise_channels", "noise_at", "grey"})
@@ -178,11 +176,14 @@ int train_encoder(const TrainCommand& command, const Common& common) {
   check_command(command, config, given_keys(common));  // a run's config.json names every key
   Backend& backend = open_backend(common);
   settle_precision(config, common, options.given, backend);
-  if (command.dry_run) return predict(config, backend);
-
-  Progress progress;
   options.out = command.out;
   options.resume = command.resume;
+  if (command.dry_run) {
+    if (command.resume) config = resolve_settings(config, options, RunFolder(command.out)).config;
+    return predict(config, backend);
+  }
+
+  Progress progress;
   options.stop = &interrupted();
   options.log = [&](const std::string& line) { progress.line(line); };
   options.after_step = [&](const StepReport& step) { progress.report(step); };

@@ -179,10 +179,17 @@ TEST_F(BenchTest, DryRunWritesNothingIntoARun) {
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_GT(amount(run.out, "peak memory"), 0);
   EXPECT_EQ(folder_content(out), before);
+  const ProgramRun resumed = onemodel({"train", "--dry-run", "--resume", "--out", out});
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_EQ(resumed.out, run.out);
+  const ProgramRun less =
+      onemodel({"train", "--dry-run", "--resume", "--checkpoint-activations", "--out", out});
+  EXPECT_LT(amount(less.out, "activations kept"), amount(run.out, "activations kept"));
+  EXPECT_EQ(folder_content(out), before);
 }
 
 TEST_F(BenchTest, DryRunRefusesWhatTrainingWould) {
-  expect_error(2, dry_run({"--resume"}), "--dry-run");
+  expect_error(2, onemodel({"train", "--dry-run", "--resume", "--out", path("none")}), "no run to resume");
   expect_error(2, dry_run({"--batch", "0"}), "batch");
   expect_error(3, dry_run({"--images", path("missing")}), "missing");
   expect_error(3, dry_run({"--val", path("missing")}), "missing");

@@ -56,29 +56,28 @@ class DryRun : public testing::Test {
 TEST_F(DryRun, PeakOfARun) {
   for (const std::int64_t batch : {1, 4, 8}) {
     run_.config.batch = batch;
-    EXPECT_NEAR(predicted_over_measured(text("batch", batch)), 1, 0.05);
+    EXPECT_NEAR(predicted_over_measured(text("batch", batch)), 1, 0.02);
   }
 }
 
 TEST_F(DryRun, PeakWithAPerceptualLoss) {
-  run_.config.lpips = run_.config.lpips_heads = "";
-  run_.add_lpips();
+  run_.add_lpips(32);
   for (const std::int64_t batch : {1, 4}) {
     run_.config.batch = batch;
-    EXPECT_NEAR(predicted_over_measured(text("lpips", batch)), 1, 0.05);
+    EXPECT_NEAR(predicted_over_measured(text("lpips", batch)), 1, 0.02);
   }
 }
 
 TEST_F(DryRun, PeakOfTwoStages) {
   for (const char* strategy : {"two-networks", "learning-rate"}) {
     run_.set_strategy(strategy);
-    EXPECT_NEAR(predicted_over_measured(strategy), 1, 0.05);
+    EXPECT_NEAR(predicted_over_measured(strategy), 1, 0.02);
   }
 }
 
 TEST_F(DryRun, PeakWithoutValidation) {
   run_.config.val = "";
-  EXPECT_NEAR(predicted_over_measured("no val"), 1, 0.05);
+  EXPECT_NEAR(predicted_over_measured("no val"), 1, 0.02);
   EXPECT_EQ(plan_training(run_.config, backend("cpu")).front().validation_peak, 0U);
 }
 
@@ -86,7 +85,7 @@ TEST_F(DryRun, PeakOfARunThatRecomputes) {
   run_.config.batch = 8;
   const std::size_t keeping = plan_training(run_.config, backend("cpu")).front().step_peak;
   run_.config.checkpoint_activations = true;
-  EXPECT_NEAR(predicted_over_measured("recompute"), 1, 0.05);
+  EXPECT_NEAR(predicted_over_measured("recompute"), 1, 0.02);
   EXPECT_LT(static_cast<double>(plan_training(run_.config, backend("cpu")).front().step_peak),
             0.75 * static_cast<double>(keeping));
 }
@@ -96,12 +95,32 @@ TEST_F(DryRun, PeakOfARunThatRecords) {
   for (const std::int64_t batch : {1, 8}) {
     QueuedBackend card(true);
     run_.config.batch = batch;
-    EXPECT_NEAR(predicted_over_measured(text("recorded", batch), card), 1, 0.05);
+    EXPECT_NEAR(predicted_over_measured(text("recorded", batch), card), 1, 0.02);
     EXPECT_GT(card.replays, 0);
     const MemoryPlan plan = plan_training(run_.config, card).front();
     EXPECT_FALSE(plan.scratch_known);
     EXPECT_GE(plan.held, plan.step_peak);
   }
+}
+
+/// A recording keeps its memory, beside what the first step left.
+TEST_F(DryRun, HeldMemoryHoldsARecording) {
+  run_.config.val = "";
+  run_.config.batch = 4;
+  QueuedBackend card(true);
+  const MemoryPlan plan = plan_training(run_.config, card).front();
+  std::size_t held = 0;
+  TrainOptions options;
+  options.out = run_.out("held");
+  options.after_step = [&](const StepReport& step) {
+    const MemoryStatistics now = card.memory().statistics();
+    if (step.iteration == step.iterations) held = now.live_bytes + now.cached_bytes;
+  };
+  train(run_.config, options, card);
+  std::printf("%.2f MiB held as planned, %.2f measured, %.2f handed out at one time\n",
+              static_cast<double>(plan.held) / (1 << 20), static_cast<double>(held) / (1 << 20),
+              static_cast<double>(plan.step_peak) / (1 << 20));
+  EXPECT_NEAR(static_cast<double>(plan.held) / static_cast<double>(held), 1, 0.02);
 }
 
 /// What a plan says adds up, and says of one more picture what that picture takes.
@@ -128,18 +147,18 @@ TEST_F(DryRun, PartsOfThePeak) {
 
 TEST_F(DryRun, PeakInBfloat16) {
   run_.config.precision = "bf16";
-  EXPECT_NEAR(predicted_over_measured("bf16"), 1, 0.05);
+  EXPECT_NEAR(predicted_over_measured("bf16"), 1, 0.02);
 }
 
 TEST_F(DryRun, PeakOnSeveralThreads) {
   set_threads(2);
-  EXPECT_NEAR(predicted_over_measured("threads"), 1, 0.05);
+  EXPECT_NEAR(predicted_over_measured("threads"), 1, 0.02);
   set_threads(1);
 }
 
 TEST_F(DryRun, PeakOfADenoiser) {
   run_.config.task = "denoise";
-  EXPECT_NEAR(predicted_over_measured("denoise"), 1, 0.05);
+  EXPECT_NEAR(predicted_over_measured("denoise"), 1, 0.02);
 }
 
 }  // namespace

@@ -57,19 +57,20 @@ TinyRun::TinyRun() {
   config.sample_every = 3;
 }
 
-void TinyRun::add_lpips() {
+void TinyRun::add_lpips(std::int64_t channels) {
   RandomSource random(5, backend("cpu"));
   SafeTensors file;
   const auto add = [&](const std::string& name, const Shape& shape, double scale) {
     file.tensors[name] = to_file(random.normal(shape) * scale);
   };
-  int first = 3;
+  std::int64_t first = 3;
   for (const int layer : {0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28}) {
-    add(text("features.", layer, ".weight"), {4, first, 3, 3}, 0.3);
-    add(text("features.", layer, ".bias"), {4}, 0.1);
-    first = 4;
+    add(text("features.", layer, ".weight"), {channels, first, 3, 3}, 0.3);
+    add(text("features.", layer, ".bias"), {channels}, 0.1);
+    first = channels;
   }
-  for (int layer = 0; layer < 5; ++layer) add(text("lin", layer, ".model.1.weight"), {1, 4, 1, 1}, 0.1);
+  for (int layer = 0; layer < 5; ++layer)
+    add(text("lin", layer, ".model.1.weight"), {1, channels, 1, 1}, 0.1);
   config.lpips = config.lpips_heads = folder_ / "lpips.safetensors";
   write_safetensors(config.lpips, file);
 }

@@ -21,8 +21,8 @@ class TinyRun {
   std::vector<std::string> log;
   Backend* device = nullptr;  ///< where it runs; null: the processor
 
-  /// Adds a perceptual loss: a VGG16 of four channels a layer with random weights.
-  void add_lpips();
+  /// Adds a perceptual loss: a VGG16 of so many channels a layer with random weights.
+  void add_lpips(std::int64_t channels = 4);
   /// A StyleGAN 1 in the place of the generator.
   void use_stylegan1();
   /// Two stages of three steps each.
