@@ -92,7 +92,10 @@ class Peer:
     def scope(self, precision):
         torch = self.torch
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
-        return torch.autocast(self.device, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+        return self.autocast(precision)
+
+    def autocast(self, precision):
+        return self.torch.autocast(self.device, self.torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
     def networks(self, form):
         torch = self.torch
@@ -202,12 +205,14 @@ class Peer:
         parameters = [p for p in model.encoder.parameters() if p.requires_grad]
         adam = torch.optim.Adam(parameters, lr=1e-4, fused=True, capturable=compiled and self.card)
 
+        self.scope(precision)  # a compiled function cannot set it
+
         def loss_of(x):
-            with self.scope(precision):
+            with self.autocast(precision):
                 y = model(x)
                 return (y.float() - x).square().sum() / x[0].numel() + lpips(y, x).float().sum()
 
-        forward = torch.compile(loss_of, dynamic=False) if compiled else loss_of
+        forward = torch.compile(loss_of, fullgraph=True, dynamic=False) if compiled else loss_of
 
         def body():
             adam.zero_grad(set_to_none=True)
@@ -248,7 +253,7 @@ class Peer:
             if task == "train":
                 self.train("compiled", model, lpips, layout, precision, batch, compiled=True)
             else:
-                self.reconstruct("compiled", torch.compile(model, dynamic=False), layout, precision, batch, True)
+                self.reconstruct("compiled", torch.compile(model, fullgraph=True, dynamic=False), layout, precision, batch, True)
             print(f"    with compiling {time.perf_counter() - begin:.0f} s", flush=True)
 
 
