@@ -97,6 +97,7 @@ std::shared_ptr<Inference::Batch> Inference::start(std::span<const Image* const>
   if (pictures.empty() || static_cast<std::int64_t>(pictures.size()) > batch_)
     fail("inference: ", pictures.size(), " pictures in a batch of ", batch_);
   const NoGrad no_grad;
+  const FixedParameters::Use use(fixed_);
   auto batch = std::make_shared<Batch>();
   batch->batch_ = batch_;
   const std::size_t each = host_.size() / static_cast<std::size_t>(batch_);
@@ -113,10 +114,7 @@ std::shared_ptr<Inference::Batch> Inference::start(std::span<const Image* const>
     outputs_.clear();
     inputs_.images = {};
   }
-  {
-    const FixedParameters::Use use(fixed_);
-    replay_();
-  }
+  replay_();
   const auto read = [&](const Outputs& outputs) {
     for (const Tensor& output : outputs) {
       if (output.dtype() != DType::f32 || output.rank() < 1 || output.size(0) != batch_)

@@ -33,6 +33,7 @@ std::int64_t largest_map_bytes(const Autoencoder& model);
 
 inline constexpr std::int64_t kMaxBatch = 4096;
 
+/// Takes batches one after the other through a network whose parameters stay as they are meanwhile.
 class Inference {
  public:
   struct Inputs {
@@ -43,7 +44,7 @@ class Inference {
   using Outputs = std::vector<Tensor>;  ///< f32, each [N, ..]
 
   struct Work {
-    /// Recorded: may not read values, nor bring any from the host. Parameters stay as they are.
+    /// Recorded: may not read values, nor bring any from the host.
     std::function<Outputs(const Inputs&)> forward;
     /// What is computed from inputs and outputs besides, and not counted in seconds(); not recorded.
     std::function<Outputs(const Inputs&, const Outputs&)> measure = {};
@@ -106,6 +107,7 @@ class Inference {
 /// Whose random maps a picture gets, where it gets any: its own, by its number, or those of picture 0.
 enum class MapsFor : std::uint8_t { each, all };
 
+/// What draws them: Inference::Work::draw.
 std::function<std::vector<Tensor>(std::uint64_t)> drawn_maps(const Autoencoder& model, std::uint64_t seed,
                                                              MapsFor maps, Backend& backend);
 
