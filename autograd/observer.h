@@ -11,8 +11,8 @@
 
 namespace om {
 
-/// backward: in grad(), by the op whose rule it is; the ops that a rule calls are part of it. What recompute()
-/// runs again is told op by op, as backward.
+/// backward: in grad(), by the op whose rule it is; the ops that a rule calls are part of it. What
+/// recompute() runs again is told op by op, as backward.
 enum class Pass : std::uint8_t { forward, backward };
 
 class OpObserver {

@@ -10,6 +10,7 @@
 #include "autograd/grad.h"
 #include "autograd/ops.h"
 #include "tensor/registry.h"
+#include "tests/train/queued_backend.h"
 #include "tests/train/tiny_run.h"
 #include "train/made_model.h"
 #include "train/training_step.h"
@@ -124,6 +125,27 @@ TEST_F(BenchTest, ProfileByOp) {
     EXPECT_GT(table.at({"conv2d", pass}).flops, 0);
   }
   EXPECT_EQ(table.at({"adam", Pass::forward}).calls, 1);
+}
+
+/// As on a card: everything that records is recorded, once, and nothing reads or waits meanwhile.
+TEST_F(BenchTest, OnABackendThatRecords) {
+  QueuedBackend card(true);
+  Bench bench(tiny(true), card, 0, 2, true), on_cpu(tiny(true), cpu_, 0, 2, true);
+  for (const bool train : {false, true}) {
+    const auto run = [&](Bench& b) {
+      return train ? b.train(Precision::bf16, 2) : b.reconstruct(Precision::bf16, 2);
+    };
+    const int before = card.recordings;
+    const BenchRow row = run(bench), other = run(on_cpu);
+    EXPECT_TRUE(row.replayed) << row.task;
+    EXPECT_EQ(card.recordings - before, train ? 5 : 3) << row.task;  // all but the input's way
+    EXPECT_EQ(row.whole.work.flops, other.whole.work.flops) << row.task;
+    ASSERT_EQ(row.parts.size(), other.parts.size());
+    for (std::size_t i = 0; i < row.parts.size(); ++i)
+      EXPECT_EQ(row.parts[i].work.flops, other.parts[i].work.flops) << row.task << " " << row.parts[i].name;
+    EXPECT_FALSE(row.profile.empty());
+    EXPECT_GT(row.held, row.peak);
+  }
 }
 
 TEST_F(BenchTest, OtherOpsInTheDryRunAreAnError) {
