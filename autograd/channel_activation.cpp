@@ -1,7 +1,5 @@
 // channel_activation: y = gain f(u) factor with u = scale x + strength noise + bias + residual.
-#include "autograd/fuse.h"
-#include "autograd/fused.h"
-#include "tensor/fused.h"
+#include "autograd/channel_activation.h"
 
 namespace om {
 namespace {
@@ -12,48 +10,6 @@ constexpr const char* kOp = "channel_activation";
 
 /// Positions among the inputs of the node.
 enum : int { kX, kScale, kBias, kNoise, kStrength, kResidual, kFactor, kInputs };
-
-/// [C] as [1, 1, 1, C]; other shapes and undefined tensors as they are.
-Tensor as_coefficients(const Tensor& t, const Tensor& x) {
-  if (!t.defined()) return t;
-  same_backend(kOp, x, t);
-  const Tensor c = t.rank() == 1 ? reshape(t, {1, 1, 1, t.size(0)}) : t;
-  const std::int64_t images = c.rank() == 4 ? c.size(0) : 0;
-  if (c.rank() != 4 || (images != 1 && images != x.size(0)) || c.size(1) != 1 || c.size(2) != 1 ||
-      c.size(3) != x.size(3))
-    fail(kOp, ": expects coefficients [1 or ", x.size(0), ", 1, 1, ", x.size(3), "], got ", t.shape(), " (x ",
-         x.shape(), ")");
-  return c;
-}
-
-/// The operands checked and in their shapes.
-ChannelActivation checked(const Tensor& x, ChannelActivation o) {
-  expect_rank(kOp, "x", x, 4);
-  expect_floating(kOp, x);
-  if (!(o.slope >= 0 && o.slope <= 1) || !(o.gain > 0))
-    fail(kOp, ": expects slope in [0, 1] and gain > 0, got ", o.slope, " and ", o.gain);
-  o.scale = as_coefficients(o.scale, x);
-  o.bias = as_coefficients(o.bias, x);
-  o.factor = as_coefficients(o.factor, x);
-  if (o.noise.defined()) {
-    if (!o.strength.defined() || o.strength.elements() != 1)
-      fail(kOp, ": noise expects a strength of one element");
-    o.strength = reshape(o.strength, {1});
-    same_backend(kOp, x, o.noise);
-    same_backend(kOp, x, o.strength);
-    const Shape map{o.noise.rank() == 4 && o.noise.size(0) == 1 ? 1 : x.size(0), x.size(1), x.size(2), 1};
-    if (o.noise.shape() != map)
-      fail(kOp, ": expects noise ", map, ", got ", o.noise.shape(), " (x ", x.shape(), ")");
-  } else {
-    o.strength = {};
-  }
-  if (o.residual.defined()) {
-    same_backend(kOp, x, o.residual);
-    if (o.residual.shape() != x.shape())
-      fail(kOp, ": expects a residual ", x.shape(), ", got ", o.residual.shape());
-  }
-  return o;
-}
 
 /// u, in the computed dtype.
 Tensor argument(const Tensor& x, const ChannelActivation& o) {
@@ -175,21 +131,14 @@ Gradients fast_rule(ChannelKernels& kernels, const Saved& s, const Tensor& g, Si
 }  // namespace
 
 Tensor channel_activation(const Tensor& x_, const ChannelActivation& options) {
-  ChannelActivation o = checked(x_, options);
-  const DType images =
-      image_dtype(o.residual.defined() ? promoted(x_.dtype(), o.residual.dtype()) : x_.dtype(),
-                  {o.scale, o.bias, o.noise, o.strength, o.factor});
+  ChannelActivation o = checked(kOp, x_, options);
+  const DType images = images_of(x_.dtype(), o);
   const Tensor x = cast(x_, images);
-  o.residual = cast_if_defined(o.residual, images);
-  for (Tensor* t : {&o.scale, &o.bias, &o.noise, &o.strength, &o.factor})
-    *t = cast_if_defined(*t, computed(images));
+  bring_to(images, o);
   const Sign sign = sign_source(o);
   const auto forward = [&](ChannelKernels& kernels) {
     Tensor y = x.empty_like();
-    kernels.channel_activation(
-        {x.in(), in_or_none(o.scale), in_or_none(o.bias), in_or_none(o.noise), in_or_none(o.strength),
-         in_or_none(o.residual), in_or_none(o.factor), o.slope, o.gain},
-        y.out());
+    kernels.channel_activation(arguments(x.in(), o), y.out());
     return y;
   };
   return fuse<ChannelKernels>(

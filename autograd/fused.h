@@ -6,7 +6,7 @@
 // not promoted, all is computed in float32 and y rounded once. Other mixed operands promote as in ops.h.
 #pragma once
 
-#include "tensor/tensor.h"
+#include "autograd/ops.h"
 
 namespace om {
 
@@ -22,6 +22,11 @@ struct ChannelActivation {
 };
 /// y = gain f(scale x + strength noise + bias + residual) factor, f(u) = u > 0 ? u : slope u. x [N, H, W, C].
 Tensor channel_activation(const Tensor& x, const ChannelActivation& options);
+
+/// channel_activation(conv2d(x, w, convolution), then), which is its definition. A backend that can runs it
+/// as one kernel where nothing wants a gradient; bf16 results are then rounded once, not twice.
+Tensor conv2d_activation(const Tensor& x, const Tensor& w, const Conv2d& convolution,
+                         const ChannelActivation& then);
 
 struct BatchNormOptions {
   double eps = 1e-5;

@@ -5,27 +5,12 @@
 //
 // Nodes hold the operands as they were given: the rounding to bf16 that a scope asks for is part of the op,
 // so a float32 weight's gradient comes from the float32 sums without a rounding on the way.
-#include "autograd/checks.h"
+#include "autograd/contraction.h"
 
 namespace om {
 namespace {
 
 using namespace detail;
-
-/// Operands of a matrix unit in the dtype that the scope's precision asks for (the common one, bf16 for f32
-/// under bf16), without nodes, and the dtype of the result.
-struct Operands {
-  Operands(const Tensor& first, const Tensor& second, Sums sums) {
-    DType dtype = promoted(first.dtype(), second.dtype());
-    if (precision() == Precision::bf16 && dtype == DType::f32) dtype = DType::bf16;
-    a = cast(first.detach(), dtype);
-    b = cast(second.detach(), dtype);
-    result = dtype == DType::bf16 && sums == Sums::f32 ? DType::f32 : dtype;
-  }
-  Tensor room(const Shape& shape) const { return Tensor::empty(shape, result, a.backend()); }
-  Tensor a, b;
-  DType result;
-};
 
 /// What the gradient of an operand of this dtype asks of the product that it is.
 Sums sums_for(DType operand) { return operand == DType::bf16 ? Sums::rounded : Sums::f32; }
@@ -33,28 +18,6 @@ Sums sums_for(DType operand) { return operand == DType::bf16 ? Sums::rounded : S
 Conv2d with_sums(Conv2d options, DType operand) {
   options.sums = sums_for(operand);
   return options;
-}
-
-Math math_for(const Tensor& x) {
-  return precision() == Precision::tf32 && x.dtype() == DType::f32 && x.backend().supports(Math::tf32)
-             ? Math::tf32
-             : Math::strict;
-}
-
-Conv2dParams params_for(const Conv2d& options, const Tensor& x) {
-  return {options.stride_h, options.stride_w, options.pad_h, options.pad_w, math_for(x)};
-}
-
-std::int64_t conv_size(const char* op, std::int64_t size, std::int64_t kernel, std::int64_t stride,
-                       std::int64_t pad) {
-  const std::int64_t padded = checked_sum(op, size, checked_product(op, 2, pad));
-  return padded < kernel ? 0 : (padded - kernel) / stride + 1;
-}
-
-void check_options(const char* op, const Conv2d& o) {
-  if (o.stride_h < 1 || o.stride_w < 1 || o.pad_h < 0 || o.pad_w < 0)
-    fail(op, ": expects stride >= 1 and padding >= 0, got stride ", o.stride_h, " x ", o.stride_w,
-         ", padding ", o.pad_h, " x ", o.pad_w);
 }
 
 /// [.., R, C] as the kernel's [B, R, C].
@@ -145,18 +108,10 @@ Tensor result_gradient(const Saved& s, int i, const Tensor& x, const Tensor& w, 
 }  // namespace
 
 Tensor conv2d(const Tensor& x_, const Tensor& w_, const Conv2d& options) {
-  expect_rank("conv2d", "x", x_, 4);
-  expect_rank("conv2d", "w", w_, 4);
-  expect_floating("conv2d", x_);
-  same_backend("conv2d", x_, w_);
-  check_options("conv2d", options);
-  if (x_.size(3) != w_.size(3))
-    fail("conv2d: weight expects I = ", x_.size(3), ", got ", w_.size(3), " (x ", x_.shape(), ", w ",
-         w_.shape(), ")");
+  check_conv2d("conv2d", x_, w_, options);
   const Operands p(x_, w_, options.sums);
   const Tensor &x = p.a, &w = p.b;
-  Tensor y = p.room({x.size(0), conv_size("conv2d", x.size(1), w.size(1), options.stride_h, options.pad_h),
-                     conv_size("conv2d", x.size(2), w.size(2), options.stride_w, options.pad_w), w.size(0)});
+  Tensor y = p.room(conv2d_shape("conv2d", x, w, options));
   x.backend().conv2d(x.in(), w.in(), y.out(), params_for(options, x));
   return record("conv2d", y, {x_, w_}, keep_input(0, wants(w_)) | keep_input(1, wants(x_)),
                 [options](const Saved& s, const Tensor& g) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/fused.h"
 #include "autograd/ops.h"
 #include "models/stylegan1.h"
 #include "nn/recompute.h"
@@ -60,18 +61,31 @@ ResnetBlock::ResnetBlock(const Placement& place, std::int64_t in, std::int64_t o
   child("bn1", bn1_);
   child("conv2", conv2_);
   child("bn2", bn2_);
+  const auto folded = [](const Conv& conv, const BatchNorm& norm) {
+    return std::make_unique<FoldedConv>(conv.weight(), conv.bias(), conv.options(), norm);
+  };
+  first_ = folded(conv1_, bn1_);
+  second_ = folded(conv2_, bn2_);
   if (!project) return;
   shortcut_ = std::make_unique<Conv>(place, ConvShape{in, out, 1, stride, 0}, true);
   shortcut_bn_ = std::make_unique<BatchNorm>(place, out);
   child("downsample.0", *shortcut_);
   child("downsample.1", *shortcut_bn_);
+  projection_ = folded(*shortcut_, *shortcut_bn_);
 }
 
 Tensor ResnetBlock::operator()(const Tensor& image) const {
   return recompute({this}, {image}, [this](const std::vector<Tensor>& in) {
     const Tensor& x = in[0];
-    const Tensor shortcut = shortcut_ ? (*shortcut_bn_)((*shortcut_)(x)) : x;
-    return bn2_(conv2_(bn1_(conv1_(x), {.slope = 0})), {.slope = 0, .residual = shortcut});
+    const Tensor inner = (*first_)(x, {.slope = 0});
+    if (!projection_) return (*second_)(inner, {.slope = 0, .residual = x});
+    if (!projection_->folds() || !second_->folds())
+      return (*second_)(inner, {.slope = 0, .residual = (*projection_)(x, {})});
+    const Tensor bias = both_biases_({second_->bias(), projection_->bias()},
+                                     [&] { return second_->bias() + projection_->bias(); });
+    const Tensor shortcut = conv2d(x, projection_->weight(), projection_->options());
+    return conv2d_activation(inner, second_->weight(), second_->options(),
+                             {.bias = bias, .residual = shortcut, .slope = 0});
   });
 }
 

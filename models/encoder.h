@@ -15,8 +15,8 @@
 #pragma once
 
 #include "models/decoder.h"
-#include "nn/batch_norm.h"
 #include "nn/conv.h"
+#include "nn/folded_conv.h"
 
 namespace om {
 
@@ -57,7 +57,8 @@ struct Code {
 };
 
 /// conv3x3 - BN - relu - conv3x3 - BN, plus the shortcut (a 1x1 conv and BN where the shape changes), then
-/// relu.
+/// relu. In evaluation mode the norms are part of the convolutions, and the shortcut's shift of the second
+/// one's.
 class ResnetBlock : public Module {
  public:
   ResnetBlock(const Placement& place, std::int64_t in, std::int64_t out, std::int64_t stride, bool project);
@@ -68,6 +69,8 @@ class ResnetBlock : public Module {
   BatchNorm bn1_, bn2_;
   std::unique_ptr<Conv> shortcut_;
   std::unique_ptr<BatchNorm> shortcut_bn_;
+  std::unique_ptr<FoldedConv> first_, second_, projection_;
+  Derived both_biases_;
 };
 
 class Encoder : public Module {

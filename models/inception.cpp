@@ -2,7 +2,7 @@
 
 #include "autograd/fused.h"
 #include "autograd/ops.h"
-#include "nn/batch_norm.h"
+#include "nn/folded_conv.h"
 #include "nn/resample.h"
 
 namespace om {
@@ -117,18 +117,20 @@ class Inception::Unit : public Module {
       : shape_(require_shape(shapes, kModel, prefix + spec.name + ".conv.weight", 4)),
         weight_(parameter("conv.weight", place.zeros(layouts::conv.from_file(shape_)), layouts::conv)),
         norm_(place, shape_[0], 1e-3) {
-    options_ = {spec.stride, spec.stride, spec.padded ? shape_[2] / 2 : 0, spec.padded ? shape_[3] / 2 : 0};
     child("bn", norm_);
+    const Conv2d options{spec.stride, spec.stride, spec.padded ? shape_[2] / 2 : 0,
+                         spec.padded ? shape_[3] / 2 : 0};
+    conv_ = std::make_unique<FoldedConv>(weight_, Tensor(), options, norm_);
   }
 
   std::int64_t outputs() const { return shape_[0]; }
-  Tensor operator()(const Tensor& x) const { return norm_(conv2d(x, weight_, options_), {.slope = 0}); }
+  Tensor operator()(const Tensor& x) const { return (*conv_)(x, {.slope = 0}); }
 
  private:
   Shape shape_;  // in the file
   Tensor weight_;
   BatchNorm norm_;
-  Conv2d options_;
+  std::unique_ptr<FoldedConv> conv_;
 };
 
 class Inception::Mixed : public Module {

@@ -4,7 +4,6 @@
 #include "autograd/grad.h"
 #include "autograd/ops.h"
 #include "autograd/recompute.h"
-#include "nn/fixed.h"
 
 namespace om {
 
@@ -17,13 +16,19 @@ BatchNorm::BatchNorm(const Placement& place, std::int64_t channels, double eps, 
       running_var_(buffer("running_var", place.full({channels}, 1))),
       batches_(buffer("num_batches_tracked", Tensor::zeros({}, DType::i32, place.backend))) {}
 
+Tensor BatchNorm::scale() const {
+  return scale_({weight_, running_var_}, [&] { return weight_ * rsqrt(running_var_ + eps_); });
+}
+
+Tensor BatchNorm::shift() const {
+  return shift_({weight_, bias_, running_mean_, running_var_},
+                [&] { return bias_ - running_mean_ * scale(); });
+}
+
 Tensor BatchNorm::operator()(const Tensor& x, const Then& then) const {
-  if (!training()) {
-    const Tensor scale = fixed({weight_}, kFixedScale, [&] { return weight_ * rsqrt(running_var_ + eps_); });
-    const Tensor shift = fixed({weight_, bias_}, kFixedShift, [&] { return bias_ - running_mean_ * scale; });
+  if (!training())
     return channel_activation(
-        x, {.scale = scale, .bias = shift, .residual = then.residual, .slope = then.slope});
-  }
+        x, {.scale = scale(), .bias = shift(), .residual = then.residual, .slope = then.slope});
   const BatchNormResult result =
       batch_norm(x, weight_, bias_, {.eps = eps_, .residual = then.residual, .slope = then.slope});
   if (recomputing()) return result.y;  // this batch is counted already

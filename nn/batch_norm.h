@@ -2,6 +2,7 @@
 // with the batch's mean and biased variance in train mode and the running ones in evaluation mode.
 #pragma once
 
+#include "nn/derived.h"
 #include "nn/module.h"
 
 namespace om {
@@ -21,9 +22,16 @@ class BatchNorm : public Module {
   Tensor operator()(const Tensor& x, const Then& then) const;
   Tensor operator()(const Tensor& x) const { return (*this)(x, Then{}); }
 
+  /// Evaluation mode is x scale + shift, [C] each.
+  Tensor scale() const;
+  Tensor shift() const;
+  const Tensor& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }
+
  private:
   double eps_, momentum_;
   Tensor weight_, bias_, running_mean_, running_var_, batches_;
+  Derived scale_, shift_;
 };
 
 }  // namespace om

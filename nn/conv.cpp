@@ -1,7 +1,6 @@
 #include "nn/conv.h"
 
 #include "autograd/fused.h"
-#include "nn/fixed.h"
 
 namespace om {
 
@@ -14,8 +13,10 @@ Conv::Conv(const Placement& place, const ConvShape& s, bool bias)
 Tensor Conv::operator()(const Tensor& x, double slope, Sums sums) const {
   Conv2d options = options_;
   options.sums = sums;
-  const Tensor y = conv2d(x, fixed_operand(weight_), options);
-  return bias_.defined() || slope != 1 ? channel_activation(y, {.bias = bias_, .slope = slope}) : y;
+  const Tensor weight = rounded(weight_, rounded_);
+  return bias_.defined() || slope != 1
+             ? conv2d_activation(x, weight, options, {.bias = bias_, .slope = slope})
+             : conv2d(x, weight, options);
 }
 
 }  // namespace om

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "autograd/ops.h"
+#include "nn/derived.h"
 #include "nn/module.h"
 
 namespace om {
@@ -18,9 +19,15 @@ class Conv : public Module {
   /// the result is float32 in bf16 too.
   Tensor operator()(const Tensor& x, double slope = 1, Sums sums = Sums::rounded) const;
 
+  const Tensor& weight() const { return weight_; }
+  /// Undefined where there is none.
+  const Tensor& bias() const { return bias_; }
+  const Conv2d& options() const { return options_; }
+
  private:
   Conv2d options_;
   Tensor weight_, bias_;
+  Derived rounded_;
 };
 
 }  // namespace om

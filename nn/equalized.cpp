@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "autograd/fused.h"
-#include "nn/fixed.h"
 #include "nn/resample.h"
 
 namespace om {
@@ -32,8 +31,8 @@ HeConv::HeConv(const Placement& place, const ConvShape& s)
 Tensor HeConv::operator()(const Tensor& x, Sums sums) const {
   Conv2d options = options_;
   options.sums = sums;
-  const Tensor weight = fixed({weight_}, kFixedScale, [&] { return weight_ * scale_; });
-  return channel_activation(conv2d(x, fixed_operand(weight_, weight), options), {.bias = bias_});
+  const Tensor weight = rounded_({weight_}, [&] { return as_operand(weight_ * scale_); });
+  return conv2d_activation(x, weight, options, {.bias = bias_});
 }
 
 FusedUpsample::FusedUpsample(const Placement& place, std::int64_t in, std::int64_t out)
@@ -44,9 +43,8 @@ FusedUpsample::FusedUpsample(const Placement& place, std::int64_t in, std::int64
 
 Tensor FusedUpsample::operator()(const Tensor& x) const {
   const Tensor kernel =
-      fixed({weight_}, kFixedScale, [&] { return blur(weight_ * scale_, shifts_, 1, 1); });  // [I, 4, 4, O]
-  const Tensor y =
-      conv2d_input_grad(x, fixed_operand(weight_, kernel), 2 * x.size(1), 2 * x.size(2), Conv2d::same(2, 1));
+      kernel_({weight_}, [&] { return as_operand(blur(weight_ * scale_, shifts_, 1, 1)); });  // [I, 4, 4, O]
+  const Tensor y = conv2d_input_grad(x, kernel, 2 * x.size(1), 2 * x.size(2), Conv2d::same(2, 1));
   return channel_activation(y, {.bias = bias_});
 }
 

@@ -32,6 +32,7 @@ class HeConv : public Module {
   Conv2d options_;
   double scale_;
   Tensor weight_, bias_;
+  Derived rounded_;
 };
 
 /// Upsampling by 2 and a 3x3 convolution in one: the weight, padded by one on each side, is averaged over its
@@ -46,6 +47,7 @@ class FusedUpsample : public Module {
  private:
   double scale_;
   Tensor weight_, bias_, shifts_;
+  Derived kernel_;
 };
 
 /// x + weight * noise per channel, weight_orig [1, C, 1, 1] equalised with fan_in C.

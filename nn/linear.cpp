@@ -25,8 +25,9 @@ EqualLinear::EqualLinear(const Placement& place, std::int64_t in, std::int64_t o
 
 Tensor EqualLinear::operator()(const Tensor& x) const {
   const PrecisionScope scope(coefficient_precision());
-  const Tensor bias = lr_mul_ == 1 ? bias_ : bias_ * lr_mul_;
-  const Tensor y = matmul(x, weight_, false, true) * scale_ + bias;
+  const Tensor weight = scaled_weight_({weight_}, [&] { return weight_ * scale_; });
+  const Tensor bias = lr_mul_ == 1 ? bias_ : scaled_bias_({bias_}, [&] { return bias_ * lr_mul_; });
+  const Tensor y = matmul(x, weight, false, true) + bias;
   return activate_ ? leaky_relu(y, 0.2) * std::numbers::sqrt2 : y;
 }
 

@@ -1,6 +1,7 @@
 // Fully connected layers, plain and equalised.
 #pragma once
 
+#include "nn/derived.h"
 #include "nn/module.h"
 
 namespace om {
@@ -29,6 +30,7 @@ class EqualLinear : public Module {
   double scale_, lr_mul_;
   bool activate_;
   Tensor weight_, bias_;
+  Derived scaled_weight_, scaled_bias_;
 };
 
 /// x * rsqrt(mean(x^2 over the last dimension) + 1e-8).

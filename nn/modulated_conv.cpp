@@ -3,9 +3,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "autograd/fused.h"
 #include "autograd/ops.h"
-#include "nn/fixed.h"
 #include "nn/resample.h"
 
 namespace om {
@@ -38,25 +36,28 @@ Tensor scaled(const Tensor& x, const Tensor& factors) {
   return channel_activation(x, {.scale = per_channel(factors)});
 }
 
-ModulatedConv::Result ModulatedConv::on_scaled(const Tensor& scaled, const Tensor& style) const {
-  const bool up = options_.kind == Kind::up;
-  const Tensor weight = fixed_operand(weight_);
-  Tensor y = up ? conv2d_input_grad(scaled, weight, 2 * scaled.size(1) + options_.kernel - 2,
-                                    2 * scaled.size(2) + options_.kernel - 2, Conv2d::same(2, 0))
-                : conv2d(scaled, weight, Conv2d::same(1, options_.kernel / 2));
-  if (up) y = blur(y, filter_, 1, 1);
+Tensor ModulatedConv::demodulation(const Tensor& style) const {
   if (!options_.demodulate)
-    return {y, fixed({weight_}, kFixedOnes, [&] {
-              return Tensor::full({1, 1, 1, options_.out}, scale_, style.dtype(), y.backend());
-            })};
-
+    return Tensor::full({1, 1, 1, options_.out}, scale_, style.dtype(), style.backend());
   const PrecisionScope scope(coefficient_precision());
-  const Tensor energy = fixed({weight_}, kFixedEnergy, [&] {
-    return sum(square(weight_), {1, 2});  // q, [out, 1, 1, in] or [in, 1, 1, out]
+  const Tensor q = energy_({weight_}, [&] {
+    const Tensor energy = sum(square(weight_), {1, 2});  // [out, 1, 1, in] or [in, 1, 1, out]
+    const Tensor matrix = reshape(energy, {energy.size(0), energy.size(3)});
+    return options_.kind == Kind::up ? permute(matrix, {1, 0}) : matrix;  // [out, in]
   });
-  const Tensor q = reshape(energy, {energy.size(0), energy.size(3)});
-  const Tensor norm = matmul(square(style), q, false, !up);  // [N, out]
-  return {y, per_channel(rsqrt(norm * (scale_ * scale_) + 1e-8) * scale_)};
+  const Tensor norm = matmul(square(style), q, false, true);  // [N, out]
+  // c / sqrt(c^2 norm + 1e-8) with c the weights' scale
+  return per_channel(rsqrt(norm + 1e-8 / (scale_ * scale_)));
+}
+
+Tensor ModulatedConv::on_scaled(const Tensor& scaled, const Tensor& style, ChannelActivation then) const {
+  then.scale = demodulation(style);
+  const Tensor weight = rounded(weight_, rounded_);
+  if (options_.kind == Kind::same)
+    return conv2d_activation(scaled, weight, Conv2d::same(1, options_.kernel / 2), then);
+  const Tensor y = conv2d_input_grad(scaled, weight, 2 * scaled.size(1) + options_.kernel - 2,
+                                     2 * scaled.size(2) + options_.kernel - 2, Conv2d::same(2, 0));
+  return channel_activation(blur(y, filter_, 1, 1), then);
 }
 
 Tensor ModulatedConv::weights_per_sample(const Tensor& style) const {
@@ -81,19 +82,17 @@ Tensor StyledConv::operator()(const Tensor& x, const Tensor& w, const Tensor& no
 
 Tensor StyledConv::on_scaled(const Tensor& scaled, const Tensor& style, const Tensor& noise,
                              const Tensor& next) const {
-  const ModulatedConv::Result y = conv_.on_scaled(scaled, style);
-  ChannelActivation form{.scale = y.demodulation,
-                         .bias = activate_.value,
+  ChannelActivation form{.bias = activate_.value,
                          .noise = noise,
                          .strength = noise_.value,
                          .slope = 0.2,
                          .gain = std::numbers::sqrt2};
   if (clamp_ > 0) {  // before the factor
-    const Tensor clipped = clamp(channel_activation(y.unscaled, form), -clamp_, clamp_);
+    const Tensor clipped = clamp(conv_.on_scaled(scaled, style, form), -clamp_, clamp_);
     return next.defined() ? om::scaled(clipped, next) : clipped;
   }
   if (next.defined()) form.factor = per_channel(next);
-  return channel_activation(y.unscaled, form);
+  return conv_.on_scaled(scaled, style, form);
 }
 
 ToRgb::Upsample::Upsample(const Placement& place)

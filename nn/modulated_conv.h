@@ -10,6 +10,7 @@
 // its result by the `next` style in the pass of its activation, and takes an image that is already scaled.
 #pragma once
 
+#include "autograd/fused.h"
 #include "nn/linear.h"
 #include "nn/module.h"
 
@@ -26,16 +27,15 @@ class ModulatedConv : public Module {
 
   ModulatedConv(const Placement& place, const Options& options);
 
-  /// The output is unscaled * demodulation; the caller multiplies in the pass that adds its bias.
-  struct Result {
-    Tensor unscaled;      ///< [N, H, W, out], or [N, 2H, 2W, out] when upsampling
-    Tensor demodulation;  ///< [N, 1, 1, out]; without demodulation the constant factor [1, 1, 1, out]
-  };
   /// s [N, in], from w [N, style].
   Tensor style(const Tensor& w) const { return modulation_(w); }
+  /// d [N, 1, 1, out], to be multiplied in the pass that adds the bias; without demodulation the constant
+  /// factor [1, 1, 1, out].
+  Tensor demodulation(const Tensor& style) const;
   /// `scaled` [N, H, W, in] is the image times s. Upsampling is a transposed convolution of stride 2, then
-  /// the FIR filter.
-  Result on_scaled(const Tensor& scaled, const Tensor& style) const;
+  /// the FIR filter. Then the activation, with the demodulation as its scale: [N, H, W, out], or [N, 2H, 2W,
+  /// out] when upsampling.
+  Tensor on_scaled(const Tensor& scaled, const Tensor& style, ChannelActivation then) const;
   /// The weights of a 1x1 kernel without demodulation, scaled by s: [N, out, in].
   Tensor weights_per_sample(const Tensor& style) const;
 
@@ -45,6 +45,7 @@ class ModulatedConv : public Module {
   Tensor weight_;
   Tensor filter_;
   EqualLinear modulation_;
+  Derived rounded_, energy_;
 };
 
 /// Modulated conv -> + strength * noise -> leaky relu (x + bias, 0.2) * sqrt(2).

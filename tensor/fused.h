@@ -53,6 +53,18 @@ class ChannelKernels {
   virtual void channel_activation_grad(const ActivationGradient& arguments) = 0;
 };
 
+/// A convolution and the activation behind it, in one kernel where that is faster: the sums are not stored in
+/// between, so bf16 results are rounded once.
+class ConvActivationKernels {
+ public:
+  virtual ~ConvActivationKernels() = default;
+
+  /// channel_activation of conv2d(x, w); `then.x` is absent. x, w, y and then.residual have one dtype, or x
+  /// and w are bf16 and y f32.
+  virtual void conv2d_activation(In x, In w, const ChannelKernels::Activation& then, Out y,
+                                 const Conv2dParams& params) = 0;
+};
+
 /// Batch normalisation by the statistics of x itself, with what follows it. Over the M = N H W >= 1 pixels:
 ///   mean, variance (biased), r = 1 / sqrt(variance + eps), x^ = (x - mean) r
 ///   y = f(weight x^ + bias + residual),  f(u) = u > 0 ? u : slope u

@@ -1,6 +1,5 @@
 #include "train/bench_side.h"
 
-#include "nn/fixed.h"
 #include "train/pixels.h"
 #include "train/stage.h"
 
@@ -76,11 +75,7 @@ std::vector<BenchSide::Piece> BenchSide::reconstruction(std::int64_t batch) {
                          const std::function<std::function<std::vector<Tensor>()>()>& make) {
     return Piece{name, [=] {
                    const auto work = make();
-                   const auto fixed = std::make_shared<FixedParameters>();  // as train/inference.h has it
-                   return keeping([=] {
-                     const FixedParameters::Use use(*fixed);
-                     return without_grad(work);
-                   });
+                   return keeping([=] { return without_grad(work); });
                  }};
   };
   return {

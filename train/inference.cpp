@@ -97,7 +97,6 @@ std::shared_ptr<Inference::Batch> Inference::start(std::span<const Image* const>
   if (pictures.empty() || static_cast<std::int64_t>(pictures.size()) > batch_)
     fail("inference: ", pictures.size(), " pictures in a batch of ", batch_);
   const NoGrad no_grad;
-  const FixedParameters::Use use(fixed_);
   auto batch = std::make_shared<Batch>();
   batch->batch_ = batch_;
   const std::size_t each = host_.size() / static_cast<std::size_t>(batch_);

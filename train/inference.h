@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "io/image.h"
-#include "nn/fixed.h"
 #include "tensor/replay.h"
 #include "train/evaluate.h"
 #include "train/pixels.h"
@@ -98,7 +97,6 @@ class Inference {
   Tensor pixels_;                   // u8, where each batch's are put
   Inputs inputs_;
   Outputs outputs_;
-  FixedParameters fixed_;
   Replay replay_;
   double seconds_ = 0;
   std::chrono::steady_clock::time_point end_{};  // of the batch before

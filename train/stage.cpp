@@ -71,10 +71,13 @@ void Training::place(const Tensor& images, const Tensor& targets, const std::vec
     for (const Tensor& map : noise) noise_.push_back(room(map));
     precision_ = precision();
     steps_ = 0;
-    replay_.emplace(images.backend(), [this] {
-      const FixedParameters::Use use(fixed_);
-      result_ = training_step(model_, lpips_, adam_, images_, noise_, targets_);
-    });
+    std::vector<Tensor> written;  // by a step: weights and running statistics
+    for (const Autoencoder::Part& part : model_.encoders())
+      for (const Entry& entry : part.encoder->entries()) written.push_back(entry.value);
+    replay_.emplace(
+        images.backend(),
+        [this] { result_ = training_step(model_, lpips_, adam_, images_, noise_, targets_); },
+        std::move(written));
   }
   images_.assign(images);
   if (targets.defined()) targets_.assign(targets);

@@ -15,7 +15,6 @@
 
 #include "autograd/precision.h"
 #include "autograd/random.h"
-#include "nn/fixed.h"
 #include "tensor/replay.h"
 #include "train/config.h"
 #include "train/training_step.h"
@@ -82,9 +81,8 @@ class Training {
   // what a step reads, where it always lies
   Tensor images_, targets_;
   std::vector<Tensor> noise_;
-  Precision precision_ = Precision::fp32;                  // of the steps since the last beginning
-  std::int64_t steps_ = 0;                                 // since then
-  FixedParameters fixed_{FixedParameters::Which::frozen};  // generator and loss
+  Precision precision_ = Precision::fp32;  // of the steps since the last beginning
+  std::int64_t steps_ = 0;                 // since then
   StepResult result_;
   std::optional<Replay> replay_;
 };

@@ -39,7 +39,7 @@ class Expanded {
   Run<T> run(const T* data, std::int64_t rows, std::int64_t columns, std::int64_t row_stride,
              std::int64_t stride) {
     if (rows == 1 || row_stride == stride * columns) return {data, stride != 0};
-    if (data != source_ || rows > rows_ || row_stride != 0) {
+    if (data != source_ || rows > rows_) {
       for (std::int64_t r = 0; r < rows; ++r)
         for (std::int64_t c = 0; c < columns; ++c)
           buffer_[r * columns + c] = data[r * row_stride + c * stride];

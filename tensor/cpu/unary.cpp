@@ -39,8 +39,8 @@ C tanh_of(C x) {
     return std::tanh(x);
   } else {
     if (std::abs(x) < 1e-4F) return x;
-    const double power = std::exp(2.0 * std::min(std::max(x, -20.0F), 20.0F));
-    return x != x ? x : static_cast<C>((power - 1) / (power + 1));
+    const double power = std::exp(2.0 * std::min(std::max(x, -20.0F), 20.0F));  // in this order NaN stays NaN
+    return static_cast<C>((power - 1) / (power + 1));
   }
 }
 

@@ -28,6 +28,68 @@ void add_mixed(std::vector<Case>& cases, std::string name, std::vector<Input> in
   cases.back().tolerance_bf16 = 4e-3;
 }
 
+/// Convolutions with what stands behind them. Without a derivative they may be one kernel.
+void add_convolutions(std::vector<Case>& cases) {
+  const auto add = [&](const std::string& name, std::vector<Input> inputs, Function function, int order) {
+    add_mixed(cases, "conv2d_activation/" + name, std::move(inputs), std::move(function), kRedraws);
+    cases.back().tolerance = 2e-5;
+    cases.back().tolerance_bf16 = 1e-2;  // the definition rounds twice
+    cases.back().order = order;
+  };
+  constexpr std::int64_t kC = 16;
+  const Input w = normal({kC, 3, 3, kC}), bias = full(normal({kC})), strength = full(normal({1}));
+  for (const std::int64_t n : {1, 2}) {
+    const Shape image{n, 6, 5, kC}, map{n, 6, 5, 1};
+    const Input x = normal(image), scale = full(normal({n, 1, 1, kC})), noise = full(normal(map));
+    const std::string of = n == 1 ? "_of_one" : "_of_two";
+    add(
+        "relu" + of, {x, w, bias},
+        [](const Inputs& in) {
+          return conv2d_activation(in[0], in[1], Conv2d::same(1, 1), {.bias = in[2], .slope = 0});
+        },
+        0);
+    add(
+        "residual" + of, {x, w, bias, x},
+        [](const Inputs& in) {
+          return conv2d_activation(in[0], in[1], Conv2d::same(1, 1),
+                                   {.bias = in[2], .residual = in[3], .slope = 0});
+        },
+        0);
+    add(
+        "styled" + of, {x, w, bias, scale, noise, strength},
+        [](const Inputs& in) {
+          return conv2d_activation(in[0], in[1], Conv2d::same(1, 1),
+                                   {in[3], in[2], in[4], in[5], {}, 0.2, 1.5});
+        },
+        0);
+    add(
+        "styled_and_scaled" + of, {x, w, bias, scale, noise, strength, scale},
+        [](const Inputs& in) {
+          return conv2d_activation(in[0], in[1], Conv2d::same(1, 1),
+                                   {in[3], in[2], in[4], in[5], {}, 0.2, 1.5, in[6]});
+        },
+        0);
+  }
+  add(
+      "strided", {normal({2, 7, 6, 8}), normal({24, 3, 3, 8}), full(normal({24}))},
+      [](const Inputs& in) {
+        return conv2d_activation(in[0], in[1], Conv2d::same(2, 1), {.bias = in[2], .slope = 0});
+      },
+      0);
+  add(
+      "odd_channels", {normal({2, 4, 3, 3}), normal({5, 3, 3, 3}), full(normal({5}))},
+      [](const Inputs& in) {
+        return conv2d_activation(in[0], in[1], Conv2d::same(1, 1), {.bias = in[2], .slope = 0.2});
+      },
+      0);
+  add(
+      "differentiable", {normal({2, 4, 3, 3}), normal({5, 3, 3, 3}), full(normal({5}))},
+      [](const Inputs& in) {
+        return conv2d_activation(in[0], in[1], Conv2d::same(1, 1), {.bias = in[2], .gain = 1.5});
+      },
+      2);
+}
+
 void add_activations(std::vector<Case>& cases) {
   const Input x = normal(kImage), scale = full(normal(kPerImage)), bias = full(normal({7})),
               noise = full(normal(kMap)), strength = full(normal({1}));
@@ -190,6 +252,7 @@ void add_distances(std::vector<Case>& cases) {
 std::vector<Case> fused_cases() {
   std::vector<Case> cases;
   add_activations(cases);
+  add_convolutions(cases);
   add_batch_norms(cases);
   add_distances(cases);
   return cases;

@@ -48,8 +48,7 @@ Tensor modulated_conv(const Inputs& in, const ModulatedConv::Options& options) {
   const ModulatedConv conv(place_of(in), options);
   use_as_parameters(conv, in, 2);
   const Tensor style = conv.style(in[1]);
-  const ModulatedConv::Result y = conv.on_scaled(scaled(in[0], style), style);
-  return y.unscaled * y.demodulation;
+  return conv.on_scaled(scaled(in[0], style), style, {});
 }
 
 }  // namespace

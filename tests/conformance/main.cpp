@@ -159,12 +159,17 @@ void replays(Backend& b) {
   Tensor y;
   int runs = 0;
   bool fails = false;
-  Replay twice(b, [&] {
+  const Tensor sum = Tensor::zeros({3}, DType::f32, b);
+  const std::shared_ptr<Storage> written = sum.storage();
+  const auto body = [&] {
     ++runs;
     y = Tensor::empty({3}, DType::f32, b);
     if (fails) fail("the body");
     b.unary(UnaryOp::affine, x.in(), y.out(), 2, 1);
-  });
+    b.binary(BinaryOp::add, sum.in(), y.in(), sum.out(), 0);
+  };
+  Replay twice(b, body, {sum});
+  double total = 0;
   for (int i = 0; i < 5; ++i) {
     x.fill(i);
     fails = i == 1;
@@ -172,8 +177,12 @@ void replays(Backend& b) {
       EXPECT_THROW(twice(), Error);
       continue;
     }
+    const std::uint64_t version = written->version();
     twice();
+    EXPECT_GT(written->version(), version) << "a replay writes too, " << i;
     EXPECT_EQ(y.to_host<float>(), std::vector<float>(3, static_cast<float>(2 * i + 1))) << i;
+    total += 2 * i + 1;
+    EXPECT_EQ(sum.to_host<float>(), std::vector<float>(3, static_cast<float>(total))) << i;
   }
   EXPECT_EQ(runs, twice.recorded() ? 3 : 5);
 }
