@@ -12,7 +12,6 @@
 #include "io/model_file.h"
 #include "io/npz.h"
 #include "io/same_file.h"
-#include "nn/fixed.h"
 #include "train/codes.h"
 #include "train/evaluate.h"
 
@@ -106,8 +105,6 @@ int generate(const GenerateOptions& options, const Common& common) {
   catch_interrupts();
   const Tensor average = options.truncation ? average_of(*decoder, backend) : Tensor();
 
-  FixedParameters fixed;
-  const FixedParameters::Use use(fixed);
   std::vector<Tensor> used, images;
   Pace pace(static_cast<std::size_t>(latents.count()));
   for (std::int64_t n = 0; n < latents.count(); ++n, pace.step()) {

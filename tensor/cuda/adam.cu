@@ -165,6 +165,7 @@ void float_or_double(const char* kernel, DType dtype, Body&& body) {
 }  // namespace
 
 void CudaBackend::adam_norm(std::span<const In> gradients, Out norm) {
+  const Ordered order(*this, std::vector<In>(gradients.begin(), gradients.end()), {norm});
   float_or_double("cuda adam_norm", norm.dtype, [&]<class T>(Type<T>) {
     std::int64_t pieces = 0;
     for (const In& gradient : gradients) pieces += pieces_of(gradient.shape.elements());
@@ -191,6 +192,13 @@ void CudaBackend::adam_norm(std::span<const In> gradients, Out norm) {
 }
 
 void CudaBackend::adam(std::span<const AdamArray> arrays, const AdamConstants& constants) {
+  std::vector<In> reads;
+  std::vector<Out> writes;
+  for (const AdamArray& array : arrays) {
+    reads.insert(reads.end(), {array.gradient, array.rate, array.steps, array.norm});
+    writes.insert(writes.end(), {array.parameter, array.first, array.second});
+  }
+  const Ordered order(*this, reads, writes);
   for (const DType dtype : {DType::f32, DType::f64}) {
     float_or_double("cuda adam", dtype, [&]<class T>(Type<T>) {
       Table<Update<T>> table;

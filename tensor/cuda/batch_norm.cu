@@ -99,6 +99,7 @@ unsigned join_blocks(std::int64_t channels) {
 }  // namespace
 
 void CudaBackend::batch_norm(const Norm& in) {
+  const Ordered order(*this, {in.x, in.weight, in.bias, in.residual}, {in.y, in.mean, in.variance, in.r});
   const Shape& shape = in.x.shape;
   const std::int64_t channels = shape[3], pixels = shape[0] * shape[1] * shape[2];
   if (channels == 0) return;
@@ -132,6 +133,8 @@ void CudaBackend::batch_norm(const Norm& in) {
 }
 
 void CudaBackend::batch_norm_grad(const NormGradient& in) {
+  const Ordered order(*this, {in.g, in.y, in.x, in.weight, in.mean, in.r},
+                      {in.x_gradient, in.h, in.weight_gradient, in.bias_gradient});
   const Shape& shape = in.x.shape;
   const std::int64_t channels = shape[3], pixels = shape[0] * shape[1] * shape[2];
   if (channels == 0) return;

@@ -15,6 +15,9 @@ class Blas {
   Blas(const Blas&) = delete;
   Blas& operator=(const Blas&) = delete;
 
+  static constexpr std::size_t kWorkspace = std::size_t{32} << 20;  // bytes, what cuBLAS asks for on Hopper
+  void* workspace() const { return workspace_; }
+
   decltype(&cublasGemmStridedBatchedEx_64) gemm = nullptr;
   cublasHandle_t handle = nullptr;
 

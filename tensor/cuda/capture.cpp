@@ -1,7 +1,16 @@
 // Captured graphs. While a capture is open the stream records instead of running, and the allocator serves
-// from a private pool, so that the recorded addresses stay the graph's own until the graph ends.
+// from a private pool, so that the recorded addresses stay the graph's own until the graph ends. What has to
+// wait for what is capture_order.h's matter.
+#include <vector>
+
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/cuda_backend.h"
+
+#if CUDART_VERSION < 13000  // the same functions under their names of CUDA 12.3
+#define cudaGraphGetEdges cudaGraphGetEdges_v2
+#define cudaGraphAddDependencies cudaGraphAddDependencies_v2
+#define cudaGraphRemoveDependencies cudaGraphRemoveDependencies_v2
+#endif
 
 namespace om::cuda {
 namespace {
@@ -25,6 +34,26 @@ class CudaGraph final : public CapturedGraph {
   CachingAllocator::Pool pool_;
 };
 
+/// Makes every kernel wait until those before it have ended. cuDNN marks its kernels as ones that may start
+/// while the one in front runs and wait inside (programmatic dependent launch). Some of its plans begin with
+/// a small kernel that sets counters in the workspace and does not wait: what follows waits for that one
+/// alone and so overtakes the kernel in front. Seen with cuDNN 9.19 on an H200 where two convolutions
+/// followed each other: results that differed from run to run, by 1e-2. With whole edges none did, in the
+/// same time.
+void complete_edges(cudaGraph_t graph) {
+  std::size_t count = 0;
+  check(cudaGraphGetEdges(graph, nullptr, nullptr, nullptr, &count), "cudaGraphGetEdges");
+  std::vector<cudaGraphNode_t> from(count), to(count);
+  std::vector<cudaGraphEdgeData> data(count);
+  check(cudaGraphGetEdges(graph, from.data(), to.data(), data.data(), &count), "cudaGraphGetEdges");
+  const cudaGraphEdgeData whole{};
+  for (std::size_t i = 0; i < count; ++i) {
+    if (data[i].type == whole.type && data[i].from_port == whole.from_port) continue;
+    check(cudaGraphRemoveDependencies(graph, &from[i], &to[i], &data[i], 1), "cudaGraphRemoveDependencies");
+    check(cudaGraphAddDependencies(graph, &from[i], &to[i], &whole, 1), "cudaGraphAddDependencies");
+  }
+}
+
 }  // namespace
 
 void CudaBackend::refuse_capture(const char* action) const {
@@ -42,16 +71,19 @@ bool CudaBackend::begin_capture() {
     check(status, "cudaStreamBeginCapture");
   }
   capturing_ = true;
+  order_ = std::make_unique<CaptureOrder>(stream_);
   return true;
 }
 
 std::unique_ptr<CapturedGraph> CudaBackend::end_capture() {
   if (!capturing_) fail("cuda: end_capture without begin_capture");
   capturing_ = false;
+  order_.reset();
   memory().end_pool();
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
   cudaError_t status = cudaStreamEndCapture(stream_, &graph);
+  if (status == cudaSuccess) complete_edges(graph);
   if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, graph, 0);
   if (graph != nullptr) cudaGraphDestroy(graph);
   if (status != cudaSuccess) {

@@ -68,6 +68,10 @@ template void launch_channel_activation(const ArgumentPointers<BFloat16>&, BFloa
                                         cudaStream_t);
 
 void CudaBackend::channel_activation(const Activation& inputs, Out y) {
+  const Ordered order(
+      *this,
+      {inputs.x, inputs.scale, inputs.bias, inputs.noise, inputs.strength, inputs.residual, inputs.factor},
+      {y});
   if (y.shape.elements() == 0) return;
   dispatch_floating("cuda channel_activation", y.dtype, [&]<class T>(Type<T>) {
     launch_channel_activation(ArgumentPointers<T>(inputs), y.as<T>(), y.shape, multiprocessors_, stream_);

@@ -224,6 +224,10 @@ template void launch_channel_gradient(const GradientPointers<BFloat16>&, const C
                                       cudaStream_t);
 
 void CudaBackend::channel_activation_grad(const ActivationGradient& in) {
+  const Ordered order(*this,
+                      {in.g, in.y, in.inputs.x, in.inputs.scale, in.inputs.bias, in.inputs.noise,
+                       in.inputs.strength, in.inputs.residual, in.inputs.factor},
+                      {in.x_gradient, in.h, in.map, in.sum_h, in.sum_hx, in.sum_gz});
   const Shape& shape = in.g.shape;
   if (in.g.shape.elements() == 0) {
     for (const Out& out : {in.map, in.sum_h, in.sum_hx, in.sum_gz})

@@ -102,12 +102,14 @@ void* pointer(const In& array) { return const_cast<void*>(array.data); }
 }  // namespace
 
 void CudaBackend::conv2d(In x, In w, Out y, const Conv2dParams& params) {
+  const Ordered order(*this, {x, w}, {y});
   convolve(*this, *plans_,
            {ConvKind::forward, x.dtype, y.dtype, pointer(x), pointer(w), y.data, x.shape, w.shape, y.shape},
            params);
 }
 
 void CudaBackend::conv2d_input_grad(In g, In w, Out x, const Conv2dParams& params) {
+  const Ordered order(*this, {g, w}, {x});
   convolve(
       *this, *plans_,
       {ConvKind::input_grad, g.dtype, x.dtype, x.data, pointer(w), pointer(g), x.shape, w.shape, g.shape},
@@ -115,6 +117,7 @@ void CudaBackend::conv2d_input_grad(In g, In w, Out x, const Conv2dParams& param
 }
 
 void CudaBackend::conv2d_weight_grad(In x, In g, Out w, const Conv2dParams& params) {
+  const Ordered order(*this, {x, g}, {w});
   convolve(
       *this, *plans_,
       {ConvKind::weight_grad, g.dtype, w.dtype, pointer(x), w.data, pointer(g), x.shape, w.shape, g.shape},

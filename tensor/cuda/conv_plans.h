@@ -17,6 +17,9 @@
 // element at [8, 128, 128, 256] where the plain engine errs by 1.0e-5. That looks like Winograd in float;
 // cuDNN does not say. So strict f32 weight gradients also admit no workspace larger than the operands.
 //
+// A convolution with an epilogue is one graph too, where that pays: it is timed against the convolution and a
+// pass of ours, and its first result is compared with theirs before it is trusted.
+//
 // While a graph is captured nothing can be timed: an unknown shape takes the first suggestion then, which is
 // not kept. Run what is to be captured once before.
 //
@@ -25,6 +28,7 @@
 
 #include <array>
 #include <compare>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -32,7 +36,7 @@
 #include <string>
 #include <vector>
 
-#include "tensor/cuda/conv_direct.h"
+#include "tensor/cuda/conv_problem.h"
 #include "tensor/cuda/cuda_backend.h"
 #include "tensor/cuda/plan_file.h"
 
@@ -45,8 +49,11 @@ class ConvPlans {
   ConvPlans(const ConvPlans&) = delete;
   ConvPlans& operator=(const ConvPlans&) = delete;
 
-  /// Enqueues the convolution; false where cuDNN has no engine that qualifies.
-  bool run(const ConvArrays& arrays, const Conv2dParams& params);
+  /// Enqueues the convolution; false where cuDNN has no engine that qualifies. Of one with an epilogue: false
+  /// where a convolution and a pass behind it are as fast; `apart` enqueues them, with their result at an
+  /// address, to be timed and to compare the results of the first call.
+  using Apart = std::function<void(void* y)>;
+  bool run(const ConvArrays& arrays, const Conv2dParams& params, const Apart& apart = {});
 
   /// Bytes that run() would take while the convolution runs; nothing where its engine was never chosen, or
   /// where there may be none. Looks at no array.
@@ -54,29 +61,35 @@ class ConvPlans {
 
  private:
   struct Plan;
-  struct Problem;
   struct Key {
     ConvKind kind;
     DType dtype, result;
     Math math;
     std::array<std::int64_t, 16> sizes;
+    int epilogue;  // which operands it has, as bits
+    double slope;
     auto operator<=>(const Key&) const = default;
   };
   using Plans = std::map<Key, std::unique_ptr<Plan>>;
 
   static Key key_of(const ConvArrays& arrays, const Conv2dParams& params);
-  Plans::iterator add(const Key& key, const Problem& problem);
-  std::unique_ptr<Plan> from_files(const Problem& problem);
-  std::unique_ptr<Plan> find_or_choose(const Problem& problem);
-  std::unique_ptr<Plan> choose(const Problem& problem);
-  std::unique_ptr<Plan> plan_of(const Problem& problem, Descriptor configuration, bool copied);
+  Plans::iterator add(const Key& key, const ConvProblem& problem, const Apart& apart);
+  /// What a file says of a convolution: a plan, or null where two kernels are faster; nothing where none
+  /// does.
+  std::optional<std::unique_ptr<Plan>> from_files(const ConvProblem& problem);
+  std::unique_ptr<Plan> find_or_choose(const ConvProblem& problem, const Apart& apart);
+  bool pays(const Plan* plan, const ConvProblem& problem, const Apart& apart);
+  void keep(const std::string& name, const Engine& engine);
+  std::unique_ptr<Plan> choose(const ConvProblem& problem);
+  std::unique_ptr<Plan> plan_of(const ConvProblem& problem, Descriptor configuration, bool copied);
   bool execute(const Plan& plan, const ConvArrays& arrays, void* workspace);
-  /// Microseconds a call; infinity where the plan does not run, or takes more than `most`.
+  /// Microseconds a call; infinity where it does not run, or takes more than `most`.
+  double time(const std::function<bool()>& run, double most);
   double time(const Plan& plan, const ConvArrays& arrays, double most);
   void open_files();
 
   CudaBackend& backend_;
-  std::mutex mutex_;
+  std::recursive_mutex mutex_;  // what is timed apart comes back here
   cudnnHandle_t handle_ = nullptr;
   PlanFile shared_, own_;  // the cache's, and the one that set_plan_folder names
   std::string own_folder_;

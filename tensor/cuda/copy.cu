@@ -96,6 +96,7 @@ unsigned blocks_of(std::int64_t count, int per_thread) {
 }  // namespace
 
 void CudaBackend::fill(Out y, double value) {
+  const Ordered order(*this, {}, {y});
   const std::int64_t count = y.shape.elements();
   if (count == 0) return;
   dispatch(y.dtype, [&]<class T>(Type<T>) {
@@ -116,6 +117,7 @@ void CudaBackend::fill(Out y, double value) {
 
 void CudaBackend::strided_copy(In x, std::int64_t x_offset, const Strides& x_strides, Out y,
                                std::int64_t y_offset, const Strides& y_strides, const Shape& extent) {
+  const Ordered order(*this, {x}, {y});
   const IndexMap<2> map(extent, {x_strides, y_strides});
   if (map.count() == 0) return;
   const std::size_t size = size_of(y.dtype);
@@ -143,6 +145,7 @@ void CudaBackend::strided_copy(In x, std::int64_t x_offset, const Strides& x_str
 }
 
 void CudaBackend::cast(In x, Out y) {
+  const Ordered order(*this, {x}, {y});
   const std::int64_t count = y.shape.elements();
   if (count == 0) return;
   dispatch(x.dtype, [&]<class X>(Type<X>) {

@@ -135,6 +135,8 @@ void CudaBackend::copy_to_host(void* destination, const void* source, std::size_
 
 void CudaBackend::copy(void* destination, const void* source, std::size_t bytes) {
   if (bytes == 0) return;
+  const auto size = static_cast<std::int64_t>(bytes);
+  const Ordered order(*this, {In{source, DType::u8, {size}}}, {Out{destination, DType::u8, {size}}});
   check(cudaMemcpyAsync(destination, source, bytes, cudaMemcpyDeviceToDevice, stream_),
         "cudaMemcpyAsync on the device");
 }

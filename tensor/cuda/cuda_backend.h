@@ -13,6 +13,7 @@
 #include <string>
 
 #include "tensor/backend.h"
+#include "tensor/cuda/capture_order.h"
 #include "tensor/device_memory.h"
 #include "tensor/dry_form.h"
 #include "tensor/fused.h"
@@ -25,6 +26,7 @@ class Landings;
 
 class CudaBackend final : public Backend,
                           public ChannelKernels,
+                          public ConvActivationKernels,
                           public BatchNormKernels,
                           public DistanceKernels,
                           public AdamKernels,
@@ -76,6 +78,7 @@ class CudaBackend final : public Backend,
 
   void channel_activation(const Activation& inputs, Out y) override;
   void channel_activation_grad(const ActivationGradient& arguments) override;
+  void conv2d_activation(In x, In w, const Activation& then, Out y, const Conv2dParams& params) override;
   void batch_norm(const Norm& arguments) override;
   void batch_norm_grad(const NormGradient& arguments) override;
   void feature_distance(const Distance& inputs, Out distance) override;
@@ -87,6 +90,14 @@ class CudaBackend final : public Backend,
 
   cudaStream_t stream() const { return stream_; }
   bool capturing() const { return capturing_; }
+  /// Of the recording in progress; null where there is none.
+  CaptureOrder* order() const { return order_.get(); }
+  /// The kernel in progress will write these bytes besides its operands.
+  void use_scratch(void* data, std::size_t bytes) {
+    if (order_ == nullptr || !order_->in_kernel()) return;
+    order_->write(data, bytes);
+    order_->wait(false);
+  }
   int multiprocessors() const { return multiprocessors_; }
   /// What the card can do at best, roughly: operations and bytes a second. For early stops, not for claims.
   double peak_flops(DType dtype, Math math) const;
@@ -108,6 +119,7 @@ class CudaBackend final : public Backend,
   std::unique_ptr<Blas> blas_;  // made by the first matmul
   std::shared_ptr<Landings> landings_;
   bool capturing_ = false;
+  std::unique_ptr<CaptureOrder> order_;
   CachingAllocator::Pool capture_pool_ = CachingAllocator::kSharedPool;
 };
 
@@ -115,7 +127,9 @@ class CudaBackend final : public Backend,
 class Scratch {
  public:
   Scratch(CudaBackend& backend, std::size_t bytes)
-      : backend_(backend), data_(backend.memory().allocate(bytes)) {}
+      : backend_(backend), data_(backend.memory().allocate(bytes)) {
+    backend.use_scratch(data_, bytes);
+  }
   ~Scratch() { backend_.memory().free(data_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;

@@ -98,6 +98,7 @@ std::vector<Descriptor> suggestions(const Descriptor& graph, cudnnBackendHeurMod
 struct Engine {
   std::int64_t number = -1;
   bool copied = false;  // of the graph whose convolution hands its result to a copy (conv_plans.h)
+  bool apart = false;   // no engine at all: the convolution and its epilogue are faster as two kernels
   std::uint32_t notes = 0;
   std::vector<std::pair<std::int64_t, std::int64_t>> knobs;  // type, value
   bool has(cudnnBackendNumericalNote_t note) const { return (notes >> note & 1U) != 0; }

@@ -201,6 +201,7 @@ void launch_binary(BinaryOp op, const In& a, const In& b, const Out& y, const In
 }  // namespace
 
 void CudaBackend::unary(UnaryOp op, In x, Out y, double a, double b) {
+  const Ordered order(*this, {x}, {y});
   const std::int64_t count = y.shape.elements();
   if (count == 0) return;
   dispatch_floating("cuda unary", y.dtype, [&]<class T>(Type<T>) {
@@ -223,6 +224,7 @@ void CudaBackend::unary(UnaryOp op, In x, Out y, double a, double b) {
 }
 
 void CudaBackend::binary(BinaryOp op, In a, In b, Out y, double parameter) {
+  const Ordered order(*this, {a, b}, {y});
   const IndexMap<2> map(y.shape, {broadcast_strides(a.shape, y.shape), broadcast_strides(b.shape, y.shape)});
   if (map.count() == 0) return;
   if (is_comparison(op)) {
@@ -242,6 +244,7 @@ void CudaBackend::binary(BinaryOp op, In a, In b, Out y, double parameter) {
 }
 
 void CudaBackend::where(In condition, In a, In b, Out y) {
+  const Ordered order(*this, {condition, a, b}, {y});
   const IndexMap<3> map(y.shape, {broadcast_strides(condition.shape, y.shape),
                                   broadcast_strides(a.shape, y.shape), broadcast_strides(b.shape, y.shape)});
   if (map.count() == 0) return;

@@ -181,6 +181,7 @@ void dispatch_lanes(std::int64_t channels, bool vectors, Body&& body) {
 }  // namespace
 
 void CudaBackend::feature_distance(const Distance& in, Out distance) {
+  const Ordered order(*this, {in.a, in.b, in.weights}, {distance});
   if (distance.shape.elements() == 0) return;
   if (in.a.shape.elements() == 0) return fill(distance, 0);
   dispatch_floating("cuda feature_distance", in.a.dtype, [&]<class T>(Type<T>) {
@@ -202,6 +203,7 @@ void CudaBackend::feature_distance(const Distance& in, Out distance) {
 }
 
 void CudaBackend::feature_distance_grad(const Distance& in, In g, Out a_gradient, Out b_gradient) {
+  const Ordered order(*this, {in.a, in.b, in.weights, g}, {a_gradient, b_gradient});
   if (in.a.shape.elements() == 0) return;
   dispatch_floating("cuda feature_distance_grad", in.a.dtype, [&]<class T>(Type<T>) {
     using C = arithmetic_t<T>;

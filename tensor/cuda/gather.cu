@@ -106,6 +106,7 @@ __global__ void add_lists_kernel(const T* x, const std::int32_t* head, const std
 }  // namespace
 
 void CudaBackend::gather(In x, In index, Out y) {
+  const Ordered order(*this, {x, index}, {y});
   const std::int64_t count = y.shape.elements();
   if (count == 0) return;
   dispatch_size(size_of(y.dtype), [&]<class T>(Type<T>) {
@@ -116,6 +117,7 @@ void CudaBackend::gather(In x, In index, Out y) {
 }
 
 void CudaBackend::scatter_add(In x, In index, Out y) {
+  const Ordered order(*this, {x, index}, {y});
   const std::int64_t count = x.shape.elements(), places = y.shape.elements();
   if (count == 0 || places == 0) return fill(y, 0);
   if (x.shape[1] > INT32_MAX)

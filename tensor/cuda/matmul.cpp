@@ -1,16 +1,15 @@
-// matmul: narrow products by kernels of our own (conv_narrow.h), the others by cuBLAS, as one strided,
-// batched product. cuBLAS is column-major, so it computes the transposed product: a row-major [M, K] array is
-// its column-major [K, M] one.
+// matmul: narrow products and those of a few rows by kernels of our own, the others by cuBLAS, as one
+// strided, batched product. cuBLAS is column-major, so it computes the transposed product: a row-major [M, K]
+// array is its column-major [K, M] one.
 #include "tensor/cuda/blas.h"
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/conv_narrow.h"
 #include "tensor/cuda/cuda_backend.h"
+#include "tensor/cuda/few_rows.h"
 #include "tensor/cuda/library.h"
 
 namespace om::cuda {
 namespace {
-
-constexpr std::size_t kWorkspace = std::size_t{32} << 20;  // what cuBLAS asks for on Hopper
 
 cudaDataType_t type_of(DType dtype) {
   return dtype == DType::f64 ? CUDA_R_64F : dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
@@ -55,12 +54,14 @@ Blas::~Blas() {
 }
 
 void CudaBackend::matmul(In a, In b, Out y, const MatmulParams& params) {
+  const Ordered order(*this, {a, b}, {y});
   const std::int64_t batch = y.shape[0], m = y.shape[1], n = y.shape[2];
   const std::int64_t k = a.shape[params.transpose_a ? 1 : 2];
   if (y.shape.elements() == 0) return;
   if (k == 0) return fill(y, 0);
-  if (narrow_matmul(*this, a, b, y, params)) return;
+  if (narrow_matmul(*this, a, b, y, params) || few_rows_matmul(*this, a, b, y, params)) return;
   if (blas_ == nullptr) blas_ = std::make_unique<Blas>(stream_);
+  use_scratch(blas_->workspace(), Blas::kWorkspace);
   const double one = 1, zero = 0;
   const float one_f = 1, zero_f = 0;
   const bool is_double = y.dtype == DType::f64;

@@ -58,6 +58,7 @@ __global__ void __launch_bounds__(kBlock)
 }  // namespace
 
 void CudaBackend::max_pool2d(In x, Out y, Out index, const Pool2dParams& params) {
+  const Ordered order(*this, {x}, {y, index});
   if (y.shape.elements() == 0) return;
   dispatch_floating("cuda max_pool2d", y.dtype, [&]<class T>(Type<T>) {
     const auto launch = [&]<int V>(std::integral_constant<int, V>) {

@@ -14,8 +14,11 @@ constexpr const char* kTitle = "onemodel convolution plans 1";
 
 /// "conv2d ... | plain 17 2=1 12=0": after the bar the graph's form, the engine's number and its knobs.
 std::string line_of(const std::string& convolution, const Engine& engine) {
-  std::string line =
-      convolution + (engine.copied ? " | copied " : " | plain ") + std::to_string(engine.number);
+  std::string line = convolution + " | " +
+                     (engine.apart    ? "apart"
+                      : engine.copied ? "copied"
+                                      : "plain") +
+                     ' ' + std::to_string(engine.number);
   for (const auto& [type, value] : engine.knobs)
     line += ' ' + std::to_string(type) + '=' + std::to_string(value);
   return line;
@@ -27,9 +30,11 @@ bool parse(const std::string& line, std::string& convolution, Engine& engine) {
   convolution = line.substr(0, bar);
   std::istringstream words(line.substr(bar + 3));
   std::string form;
-  if (!(words >> form >> engine.number) || engine.number < 0 || (form != "plain" && form != "copied"))
+  if (!(words >> form >> engine.number) || engine.number < 0 ||
+      (form != "plain" && form != "copied" && form != "apart"))
     return false;
   engine.copied = form == "copied";
+  engine.apart = form == "apart";
   std::int64_t type = 0, value = 0;
   char equals = 0;
   while (words >> type) {

@@ -46,6 +46,7 @@ __global__ void random_kernel(T* y, Distribution distribution, const std::uint32
 }  // namespace
 
 void CudaBackend::random(Out y, Distribution distribution, In state) {
+  const Ordered order(*this, {state}, {y});
   const std::int64_t count = y.shape.elements();
   if (count == 0) return;
   const auto launch = [&]<class T>(Type<T>) {

@@ -164,6 +164,7 @@ void reduce_as(CudaBackend& backend, ReduceOp op, const void* x, void* y, const 
 }  // namespace
 
 void CudaBackend::reduce(ReduceOp op, In x, Out y) {
+  const Ordered order(*this, {x}, {y});
   if (y.shape.elements() == 0) return;
   if (x.shape.elements() == 0)
     return fill(y, op == ReduceOp::sum ? 0.0 : -std::numeric_limits<double>::infinity());

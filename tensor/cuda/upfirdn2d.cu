@@ -142,6 +142,7 @@ unsigned blocks_of(std::int64_t threads) { return static_cast<unsigned>((threads
 }  // namespace
 
 void CudaBackend::upfirdn2d(In x, In filter, Out y, const UpFirDnParams& p) {
+  const Ordered order(*this, {x, filter}, {y});
   const std::int64_t count = y.shape.elements();
   if (count == 0) return;
   // The kernels take a filter in the type that they sum in.
