@@ -161,5 +161,24 @@ TEST_F(DryRun, PeakOfADenoiser) {
   EXPECT_NEAR(predicted_over_measured("denoise"), 1, 0.02);
 }
 
+/// As a card: what is allocated in a recording comes from no other's memory, and stays the recording's.
+TEST(DryDevice, RecordsInMemoryOfItsOwn) {
+  QueuedBackend card(true);
+  const std::unique_ptr<Backend> dry = dry_backend(card);
+  const auto taken = [&] { return dry->memory().statistics().raw_allocations; };
+  const auto room = [&] { return Tensor::zeros({1 << 20}, DType::f32, *dry); };
+  room();  // there to be used again
+  EXPECT_EQ(taken(), 1U);
+  ASSERT_TRUE(dry->begin_capture());
+  room();
+  EXPECT_EQ(taken(), 2U);
+  std::unique_ptr<CapturedGraph> graph = dry->end_capture();
+  graph->replay();
+  const Tensor first = room(), second = room();
+  EXPECT_EQ(taken(), 3U);
+  graph.reset();
+  EXPECT_FALSE(dry_backend(backend("cpu"))->begin_capture());
+}
+
 }  // namespace
 }  // namespace om::test
