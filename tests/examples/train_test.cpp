@@ -360,9 +360,8 @@ TEST_F(TrainTest, LossThatIsNotFinite) {
   SafeTensors generator = read_safetensors(path("generator.safetensors"));
   generator.tensors.at("to_rgb1.bias") = make_file_tensor({1, 3, 1, 1}, std::vector<float>(3, 1e30F));
   write_safetensors(path("wild.safetensors"), generator);
-  ProgramRun run =
-      onemodel({"train", "--generator", path("wild.safetensors"), "--images", path("photos"), "--out",
-                path("wild"), "--iterations", "3", "--encoder-width", "0.5"});
+  ProgramRun run = onemodel({"train", "--generator", path("wild.safetensors"), "--images", path("photos"),
+                             "--out", path("wild"), "--iterations", "3", "--encoder-width", "0.5"});
   EXPECT_TRUE(run.err.starts_with("cpu: ")) << run.err;
   run.err.erase(0, run.err.find('\n') + 1);  // the header; one line follows it
   expect_error(1, run, "not finite");
