@@ -121,8 +121,8 @@ const FeatureStatistics& Evaluation::inputs_of(std::size_t data, std::int64_t si
   if (known != inputs_.end()) return known->second;
   ImageHooks quiet;  // skipped files were said, and the bar counts reconstructions
   quiet.check = hooks_.check;
-  const std::vector<float> features = folder_features(data_[data].files, {side, task_.noise.grey, task_.batch}, variant,
-                                                      *network_, cache_, backend_, quiet);
+  const std::vector<float> features = folder_features(
+      data_[data].files, {side, task_.noise.grey, task_.batch}, variant, *network_, cache_, backend_, quiet);
   return inputs_.emplace(key, FeatureStatistics::of_features(features, network_->inception->features()))
       .first->second;
 }
