@@ -167,9 +167,9 @@ std::vector<float> folder_features(const std::vector<std::filesystem::path>& fil
   const std::int64_t width = network.inception->features();
   const std::string key = key_of(files, images, variant, network);
   if (auto kept = cache.find(key, width)) return std::move(*kept);
-  std::vector<float> features =
-      images.side == 0 ? features_one_by_one(files, images, variant, network, backend, hooks)
-                       : features_in_batches(files, images, variant, network, backend, hooks);
+  std::vector<float> features = images.side == 0
+                                    ? features_one_by_one(files, images, variant, network, backend, hooks)
+                                    : features_in_batches(files, images, variant, network, backend, hooks);
   if (features.empty() && !files.empty())
     fail<InputError>(files.front().parent_path().string(), ": holds no readable image");
   cache.keep(key, features, width);
