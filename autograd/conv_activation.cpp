@@ -2,6 +2,7 @@
 // nothing is to be differentiated (the derivative wants what lies between the two).
 #include "autograd/channel_activation.h"
 #include "autograd/contraction.h"
+#include "autograd/observer.h"
 
 namespace om {
 namespace {
@@ -30,6 +31,7 @@ Tensor conv2d_activation(const Tensor& x, const Tensor& w, const Conv2d& convolu
   if (images_of(y.dtype(), o) != y.dtype()) return definition();  // wider than the convolution's result
   bring_to(y.dtype(), o);
   kernels->conv2d_activation(p.a.in(), p.b.in(), arguments(In{}, o), y.out(), params_for(convolution, p.a));
+  op_ran(kOp);
   return y;
 }
 

@@ -27,6 +27,8 @@ void AddressSpace::give_back(void* pointer) {
 
 std::unique_ptr<Backend> dry_backend(Backend& like) {
   if (auto* form = like.extension<DryForm>()) return form->dry_form();
+  if (like.extension<ConvActivationKernels>() != nullptr)
+    return std::make_unique<DryConvActivation<IdleConvActivationBackend>>(like);
   if (like.extension<ChannelKernels>() != nullptr) return std::make_unique<DryFused<IdleFusedBackend>>(like);
   return std::make_unique<Dry<IdleBackend>>(like);
 }

@@ -170,18 +170,18 @@ class Dry : public Base, public WorkMeter {
     count_all(flops, arrays, kernel);
   }
 
- private:
   static double products(const Shape& result, std::int64_t inner) {
     return 2.0 * static_cast<double>(result.elements()) * static_cast<double>(inner);
   }
   /// Of each of the three kinds: with y the result of the convolution and w its weight.
   static double convolution(const Shape& y, const Shape& w) { return products(y, w[1] * w[2] * w[3]); }
 
+ private:
   AddressSpace space_;
   std::size_t scratch_ = 0, peak_in_kernel_ = 0;
 };
 
-/// The same with the fused kernels of tensor/fused.h, which Base has too.
+/// The same with fused kernels of tensor/fused.h, which Base has too.
 template <class Base>
 class DryFused : public Dry<Base> {
  public:
@@ -219,6 +219,19 @@ class DryFused : public Dry<Base> {
       for (const In& array : {a.gradient, In(a.parameter), In(a.first), In(a.second)})
         all.insert(all.end(), array.data == a.gradient.data ? 1 : 2, array);  // the others are written too
     this->count_all(0, all, [&] { Base::adam(arrays, constants); });
+  }
+};
+
+/// The same with a convolution and its activation in one.
+template <class Base>
+class DryConvActivation : public DryFused<Base> {
+ public:
+  using DryFused<Base>::DryFused;
+
+  void conv2d_activation(In x, In w, const ChannelKernels::Activation& then, Out y,
+                         const Conv2dParams& params) override {
+    this->count(this->convolution(y.shape, w.shape), {x, w, then.noise, then.residual, y},
+                [&] { Base::conv2d_activation(x, w, then, y, params); });
   }
 };
 

@@ -85,4 +85,11 @@ class IdleFusedBackend : public IdleBackend,
   void adam(std::span<const AdamArray>, const AdamConstants&) override {}
 };
 
+class IdleConvActivationBackend : public IdleFusedBackend, public ConvActivationKernels {
+ public:
+  using IdleFusedBackend::IdleFusedBackend;
+
+  void conv2d_activation(In, In, const ChannelKernels::Activation&, Out, const Conv2dParams&) override {}
+};
+
 }  // namespace om

@@ -8,6 +8,7 @@
 #include "io/image_folder.h"
 #include "io/model_file.h"
 #include "train/inference.h"
+#include "train/leak.h"
 #include "train/pixels.h"
 #include "train/precision_choice.h"
 #include "train/stage.h"
@@ -47,13 +48,13 @@ std::size_t bytes_of(const Module& module) {
   return bytes;
 }
 
-/// As validation does, as far as recorded batches go; what it leaves in the allocator serves the steps.
-/// Returns its peak.
-std::size_t plan_validation(std::size_t pictures, std::int64_t batch, const Autoencoder& model,
-                            Backend& dry) {
+/// As validation runs such work, as far as recorded batches go; what it leaves in the allocator serves the
+/// steps. Returns its peak.
+std::size_t plan_pictures(Inference::Work work, std::size_t pictures, std::int64_t batch,
+                          const Autoencoder& model, Backend& dry) {
   dry.memory().reset_peak();
   const std::int64_t side = model.decoder().size();
-  Inference inference(side, batch, reconstruction(model, NoiseMaps::predicted, 0, MapsFor::each, dry), dry);
+  Inference inference(side, batch, std::move(work), dry);
   const Image blank(static_cast<int>(side), static_cast<int>(side));
   const auto each = static_cast<std::size_t>(batch);
   for (std::size_t first = 0; first < std::min(pictures, kSteps * each); first += each) {
@@ -90,17 +91,18 @@ MemoryPlan plan_steps(const TrainConfig& config, int stage, const Autoencoder& m
     if (i == 0) plan.step = (meter != nullptr ? meter->work() : Work()) - before;
     if (i == 1) plan.activations = watch.in_use();
     if (i == 0) plan.optimiser = live_bytes(backend) - weights - targets.storage()->bytes();
+    if (const std::size_t peak = backend.memory().statistics().peak_bytes; peak > plan.step_peak) {
+      plan.step_peak = peak;
+      plan.scratch = meter != nullptr ? meter->scratch_at_peak() : 0;
+    }
+    if (i == 0 || !between) continue;
+    between();
+    backend.memory().reset_peak();
   }
   plan.activations -= std::min(plan.activations, weights + plan.optimiser);
-  const MemoryStatistics statistics = backend.memory().statistics();
-  plan.step_peak = statistics.peak_bytes;
-  if (meter != nullptr) {
-    plan.scratch = meter->scratch_at_peak();
-    plan.scratch_known = meter->knows_scratch();
-  }
+  plan.scratch_known = meter != nullptr && meter->knows_scratch();
   for (const Autoencoder::Part& part : model.encoders()) plan.trained += bytes_of(*part.encoder);
   plan.frozen = weights - std::min(weights, plan.trained);
-  if (between) between();
   const MemoryStatistics after = backend.memory().statistics();
   plan.held = after.live_bytes + after.cached_bytes;
   return plan;
@@ -133,11 +135,19 @@ std::vector<MemoryPlan> plan_training(const TrainConfig& given, Backend& backend
   std::vector<MemoryPlan> plans;
   for (int stage = 1; stage <= stages_of(config); ++stage) {
     std::size_t validation = 0;
+    const auto show = [&](Inference::Work work) {
+      validation = std::max(validation, plan_pictures(std::move(work), val, batch, *model, *dry));
+    };
     const auto validate = [&] {
-      if (val > 0) validation = std::max(validation, plan_validation(val, batch, *model, *dry));
+      if (val > 0) show(reconstruction(*model, NoiseMaps::predicted, 0, MapsFor::each, *dry));
     };
     validate();
-    plans.push_back(plan_steps(config, stage, *model, lpips.get(), random, *dry, validate));
+    int steps = 1;
+    plans.push_back(plan_steps(config, stage, *model, lpips.get(), random, *dry, [&] {
+      validate();
+      if (++steps == kSteps && val > 0 && stage == stages_of(config))  // what a run ends with
+        show(SemanticLeak(*model, 0, *dry).work());
+    }));
     plans.back().validation_peak = validation;
   }
   plans.front().step_peak = std::max(plans.front().step_peak, loading);

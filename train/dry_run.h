@@ -42,7 +42,8 @@ struct MemoryPlan {
 std::vector<MemoryPlan> plan_training(const TrainConfig& config, Backend& backend);
 
 /// The part of it that is steps, for networks that live on the dry backend. On a real one the steps are taken
-/// and measured, work and workspace aside. `between` runs after them, while what they hold is there still.
+/// and measured, work and workspace aside. `between` runs after each but the first, while what
+/// they hold is there still.
 MemoryPlan plan_steps(const TrainConfig& config, int stage, const Autoencoder& model, const Lpips* lpips,
                       RandomSource& random, Backend& backend, const std::function<void()>& between = {});
 

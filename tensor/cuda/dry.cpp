@@ -16,14 +16,19 @@ namespace {
 constexpr std::int64_t kTensorCoreChannels = 8;
 constexpr std::int64_t kFewChannels = 4;  // conv_narrow.h and conv_colours.h take those, without a workspace
 
-class IdleCuda : public IdleFusedBackend {
+class IdleCuda : public IdleConvActivationBackend {
  public:
-  IdleCuda(CudaBackend& like, ConvPlans& plans) : IdleFusedBackend(like), plans_(plans) {}
+  IdleCuda(CudaBackend& like, ConvPlans& plans) : IdleConvActivationBackend(like), plans_(plans) {}
 
   bool scratch_is_known() const override { return !unknown_; }
 
   void conv2d(In x, In w, Out y, const Conv2dParams& params) override {
     take({ConvKind::forward, x.dtype, y.dtype, nullptr, nullptr, nullptr, x.shape, w.shape, y.shape}, params);
+  }
+  /// As two kernels, since fused ones take no more: cuDNN's engines for them have small workspaces or none.
+  void conv2d_activation(In x, In w, const ChannelKernels::Activation&, Out y,
+                         const Conv2dParams& params) override {
+    conv2d(x, w, y, params);
   }
   void conv2d_input_grad(In g, In w, Out x, const Conv2dParams& params) override {
     take({ConvKind::input_grad, g.dtype, x.dtype, nullptr, nullptr, nullptr, x.shape, w.shape, g.shape},
@@ -59,7 +64,7 @@ class IdleCuda : public IdleFusedBackend {
 }  // namespace
 
 std::unique_ptr<Backend> CudaBackend::dry_form() {
-  return std::make_unique<DryFused<IdleCuda>>(*this, *plans_);
+  return std::make_unique<DryConvActivation<IdleCuda>>(*this, *plans_);
 }
 
 }  // namespace om::cuda

@@ -39,6 +39,7 @@ TEST_P(DryTest, IsLikeTheOther) {
     EXPECT_EQ(dry_->extension<E>() != nullptr, real().extension<E>() != nullptr);
   };
   same(static_cast<ChannelKernels*>(nullptr));
+  same(static_cast<ConvActivationKernels*>(nullptr));
   same(static_cast<BatchNormKernels*>(nullptr));
   same(static_cast<DistanceKernels*>(nullptr));
   same(static_cast<AdamKernels*>(nullptr));
