@@ -3,6 +3,7 @@
 #include "autograd/channel_activation.h"
 #include "autograd/contraction.h"
 #include "autograd/observer.h"
+#include "autograd/recompute.h"
 
 namespace om {
 namespace {
@@ -23,7 +24,7 @@ Tensor conv2d_activation(const Tensor& x, const Tensor& w, const Conv2d& convolu
                          const ChannelActivation& then) {
   const auto definition = [&] { return channel_activation(conv2d(x, w, convolution), then); };
   auto* kernels = x.backend().extension<ConvActivationKernels>();
-  if (kernels == nullptr || any_wanted(x, w, then)) return definition();
+  if (kernels == nullptr || to_be_recomputed() || any_wanted(x, w, then)) return definition();
   check_conv2d(kOp, x, w, convolution);
   const Operands p(x, w, convolution.sums);
   const Tensor y = p.room(conv2d_shape(kOp, p.a, p.b, convolution));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <unordered_set>
+#include <utility>
 
 #include "autograd/grad.h"
 #include "autograd/partial.h"
@@ -15,11 +16,15 @@ constexpr const char* kOp = "recompute";
 constexpr std::size_t kMostInputs = 31;  // as many as a Keep has bits for
 
 thread_local bool scope_on = false;
-thread_local bool second_run = false;
+thread_local bool first_run = false, second_run = false;
 
-struct SecondRun {
-  SecondRun() : previous(second_run) { second_run = true; }
-  ~SecondRun() { second_run = previous; }
+/// While it lives, one of these is set.
+struct Mark {
+  explicit Mark(bool& flag) : marked(flag), previous(std::exchange(flag, true)) {}
+  ~Mark() { marked = previous; }
+  Mark(const Mark&) = delete;
+  Mark& operator=(const Mark&) = delete;
+  bool& marked;
   bool previous;
 };
 
@@ -64,7 +69,7 @@ Gradients rule(const Function& function, std::size_t inputs, std::size_t operand
   Tensor y;
   {
     const Recording recording(true);
-    const SecondRun mark;
+    const Mark mark(second_run);
     y = function(given);
   }
   if (!y.requires_grad()) fail(kOp, ": its function uses none of its inputs and parameters");
@@ -87,6 +92,7 @@ RecomputeScope::~RecomputeScope() { scope_on = previous_; }
 bool RecomputeScope::on() { return scope_on; }
 
 bool recomputing() { return second_run; }
+bool to_be_recomputed() { return first_run; }
 
 Tensor recompute(const Function& function, const std::vector<Tensor>& inputs,
                  const std::vector<Tensor>& parameters) {
@@ -99,6 +105,7 @@ Tensor recompute(const Function& function, const std::vector<Tensor>& inputs,
     fail(kOp, ": takes at most ", kMostInputs, " inputs and parameters, got ", operands.size());
   const Tensor y = [&] {
     const NoGrad no_grad;
+    const Mark mark(first_run);
     return function(inputs).detach();
   }();
   Keep keep = kKeepNothing;

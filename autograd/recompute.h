@@ -34,6 +34,9 @@ class RecomputeScope {
 /// Whether a function runs for the second time: what it does besides computing its result (running
 /// statistics) was done in the first.
 bool recomputing();
+/// Whether it runs for the first time and will run again. Nothing is recorded then, yet the bits have to be
+/// those of ops that record: no kernel may be taken that is for inference alone.
+bool to_be_recomputed();
 
 /// function(inputs). Inputs may be undefined. `parameters` are what the function uses besides
 /// them and wants a gradient; what else it captures must want none and live until the gradient was taken.

@@ -77,6 +77,27 @@ TEST(Recompute, RunsInThePrecisionOfTheFirstRun) {
   EXPECT_NE(net.gradients(true, Precision::bf16), net.gradients(true));
 }
 
+TEST(Recompute, TellsTheFirstRunFromTheSecond) {
+  const Tensor x = leaf(1, {5});
+  std::vector<std::pair<bool, bool>> runs;
+  const auto watched = [&](const Tensors& in) {
+    runs.emplace_back(to_be_recomputed(), recomputing());
+    return in[0] * 2;
+  };
+  using Runs = std::vector<std::pair<bool, bool>>;
+  {
+    const RecomputeScope scope(true);
+    grad({sum(recompute(watched, {x}))}, {x});
+    EXPECT_EQ(runs, (Runs{{true, false}, {false, true}}));
+    runs.clear();
+    recompute(watched, {x.detach()});  // nothing to differentiate: it runs once
+    EXPECT_EQ(runs, (Runs{{false, false}}));
+  }
+  runs.clear();
+  grad({sum(recompute(watched, {x}))}, {x});
+  EXPECT_EQ(runs, (Runs{{false, false}}));
+}
+
 TEST(Recompute, Nests) {
   const Tensor x = leaf(1, {5}), w = leaf(2, {5});
   const auto gradients = [&](bool on) {

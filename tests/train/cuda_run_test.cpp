@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <sstream>
 
 #include "tensor/registry.h"
 #include "tests/train/tiny_run.h"
@@ -111,7 +112,8 @@ TEST_P(CudaRun, RecomputingGivesTheSameBytes) {
   EXPECT_EQ(difference(files("plain"), files("saved")), "");
 }
 
-// What was chosen lies in the run's folder, and a resumed run chooses nothing anew.
+// What was chosen lies in the run's folder, and a resumed run changes nothing of it. (It adds what comes to
+// be computed for the first time: samples, validation.)
 TEST_P(CudaRun, KeepsItsEngines) {
   StopAfter stop(2);
   tiny_.run("run", false, stop.options);
@@ -124,7 +126,11 @@ TEST_P(CudaRun, KeepsItsEngines) {
   ASSERT_EQ(before.size(), 1U);
   EXPECT_TRUE(contains(before.begin()->second, "conv2d"));
   tiny_.run("run", true);
-  EXPECT_TRUE(plans() == before);
+  const Files after = plans();
+  ASSERT_EQ(after.size(), 1U);
+  std::istringstream lines(before.begin()->second);
+  for (std::string line; std::getline(lines, line);)
+    EXPECT_TRUE(contains(after.begin()->second, line + "\n")) << line;
   EXPECT_EQ(plan_folder(), "");
 }
 
