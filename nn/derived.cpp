@@ -35,7 +35,7 @@ Tensor as_operand(const Tensor& value) {
 }
 
 Tensor rounded(const Tensor& weights, const Derived& kept) {
-  if (precision() != Precision::bf16 || weights.dtype() != DType::f32 || wants(weights)) return weights;
+  if (precision() != Precision::bf16) return weights;
   return kept({weights}, [&] { return as_operand(weights); });
 }
 
