@@ -57,7 +57,7 @@ struct Code {
 };
 
 /// conv3x3 - BN - relu - conv3x3 - BN, plus the shortcut (a 1x1 conv and BN where the shape changes), then
-/// relu. In evaluation mode the norms are part of the convolutions, and the shortcut's shift of the second
+/// relu. In evaluation mode the norms may be part of the convolutions, and the shortcut's shift of the second
 /// one's.
 class ResnetBlock : public Module {
  public:

@@ -2,14 +2,19 @@
 
 #include "autograd/fused.h"
 #include "autograd/record.h"
+#include "tensor/fused.h"
 
 namespace om {
 
-bool FoldedConv::folds() const {
+bool FoldedConv::may_fold() const {
   if (norm_.training()) return false;
   for (const Tensor& parameter : {weight_, bias_, norm_.weight(), norm_.bias()})
     if (parameter.defined() && wants(parameter)) return false;
   return true;
+}
+
+bool FoldedConv::folds() const {
+  return may_fold() && weight_.backend().extension<ConvActivationKernels>() != nullptr;
 }
 
 Tensor FoldedConv::weight() const {

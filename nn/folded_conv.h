@@ -13,7 +13,11 @@ class FoldedConv {
   FoldedConv(Tensor weight, Tensor bias, const Conv2d& options, const BatchNorm& norm)
       : weight_(std::move(weight)), bias_(std::move(bias)), options_(options), norm_(norm) {}
 
-  /// Whether it is one convolution: in evaluation mode, where no gradient of a parameter is wanted.
+  /// Whether the norm stands: in evaluation mode, where no gradient of a parameter is wanted.
+  bool may_fold() const;
+  /// Whether it is one convolution: where it may be, and the backend has such convolutions in one kernel with
+  /// what follows (tensor/fused.h). Elsewhere a pass follows anyway, and can scale too: a second copy of the
+  /// weights would gain nothing.
   bool folds() const;
   /// scale w, as convolutions take weights, and scale b + shift, [O].
   Tensor weight() const;

@@ -1,12 +1,14 @@
 // What follows from parameters alone: formed once, and again when it has to be.
 #include <gtest/gtest.h>
 
+#include "autograd/fused.h"
 #include "autograd/grad.h"
 #include "nn/conv.h"
 #include "nn/derived.h"
 #include "nn/folded_conv.h"
 #include "nn/initial.h"
 #include "nn/linear.h"
+#include "tensor/fused.h"
 #include "tensor/registry.h"
 #include "tensor/replay.h"
 
@@ -99,7 +101,10 @@ struct ConvAndNorm {
     x = cast(x, DType::f64);
   }
   std::vector<double> apart() const { return norm(conv(x), {.slope = 0.2}).to_host<double>(); }
-  std::vector<double> together() const { return folded(x, {.slope = 0.2}).to_host<double>(); }
+  std::vector<double> together() const {
+    const Tensor y = conv2d(x, folded.weight(), folded.options());
+    return channel_activation(y, {.bias = folded.bias(), .slope = 0.2}).to_host<double>();
+  }
 };
 
 void expect_equal(const std::vector<double>& a, const std::vector<double>& b) {
@@ -109,8 +114,10 @@ void expect_equal(const std::vector<double>& a, const std::vector<double>& b) {
 
 TEST(FoldedConv, IsTheConvolutionAndTheNorm) {
   const ConvAndNorm c;
-  EXPECT_TRUE(c.folded.folds());
+  EXPECT_TRUE(c.folded.may_fold());
+  EXPECT_EQ(c.folded.folds(), cpu().extension<ConvActivationKernels>() != nullptr);
   expect_equal(c.together(), c.apart());
+  expect_equal(c.folded(c.x, {.slope = 0.2}).to_host<double>(), c.apart());
 }
 
 TEST(FoldedConv, FollowsItsParametersAndStatistics) {
@@ -130,11 +137,11 @@ TEST(FoldedConv, FollowsItsParametersAndStatistics) {
 TEST(FoldedConv, IsTwoStepsInTrainModeAndWhereAGradientIsWanted) {
   ConvAndNorm c;
   c.conv.set_trainable(true);
-  EXPECT_FALSE(c.folded.folds());
+  EXPECT_FALSE(c.folded.may_fold());
   const NoGrad off;
-  EXPECT_TRUE(c.folded.folds());
+  EXPECT_TRUE(c.folded.may_fold());
   c.norm.set_training(true);
-  EXPECT_FALSE(c.folded.folds());
+  EXPECT_FALSE(c.folded.may_fold());
 }
 
 }  // namespace
