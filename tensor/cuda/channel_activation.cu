@@ -67,6 +67,7 @@ template void launch_channel_activation(const ArgumentPointers<double>&, double*
 template void launch_channel_activation(const ArgumentPointers<BFloat16>&, BFloat16*, const Shape&, int,
                                         cudaStream_t);
 
+/// y may be x: a thread reads an element before it writes it, and no other (conv_activation.cpp wants that).
 void CudaBackend::channel_activation(const Activation& inputs, Out y) {
   const Ordered order(
       *this,

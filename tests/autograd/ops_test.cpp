@@ -7,6 +7,7 @@
 #include <map>
 #include <regex>
 
+#include "autograd/fused.h"
 #include "autograd/grad.h"
 #include "autograd/random.h"
 #include "tensor/registry.h"
@@ -299,6 +300,29 @@ TEST(Table, CoversEveryOp) {
     }
   }
   EXPECT_GT(ops, 45);
+}
+
+// By hand, on one pixel: 2 x 3 = 6 from the convolution, u = 0.5 6 + 2 4 - 20 + residual, f(u) = 0.25 u below
+// 0.
+TEST(Ops, ConvolutionWithWhatStandsBehindIt) {
+  Backend& cpu = backend("cpu");
+  const auto one = [&](double value, const Shape& shape) {
+    return Tensor::full(shape, value, DType::f64, cpu);
+  };
+  const Shape pixel{1, 1, 1, 1};
+  const Tensor x = one(3, pixel), w = one(2, pixel);
+  for (const auto& [residual, expected] : {std::pair(1.0, 0.25 * -8 * 3 * 5), std::pair(10.0, 1.0 * 3 * 5)}) {
+    const Tensor y = conv2d_activation(x, w, {},
+                                       {.scale = one(0.5, {1}),
+                                        .bias = one(-20, {1}),
+                                        .noise = one(4, pixel),
+                                        .strength = one(2, {1}),
+                                        .residual = one(residual, pixel),
+                                        .slope = 0.25,
+                                        .gain = 3,
+                                        .factor = one(5, {1})});
+    EXPECT_EQ(y.to_host<double>(), std::vector<double>{expected}) << residual;
+  }
 }
 
 }  // namespace

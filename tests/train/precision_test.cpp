@@ -8,6 +8,8 @@
 #include <fstream>
 
 #include "tensor/error.h"
+#include "tensor/idle.h"
+#include "tensor/registry.h"
 #include "tests/train/tiny_run.h"
 #include "train/precision_choice.h"
 
@@ -15,38 +17,20 @@ namespace om::test {
 namespace {
 
 /// A device that has what it is told to have and computes nothing.
-class PoorBackend : public Backend {
+class PoorBackend : public IdleBackend {
  public:
-  PoorBackend(bool bf16, bool tf32) : bf16_(bf16), tf32_(tf32) {}
+  PoorBackend(bool bf16, bool tf32) : IdleBackend(backend("reference")), bf16_(bf16), tf32_(tf32) {}
   ~PoorBackend() override { memory().close(); }
   std::string_view name() const override { return "poor"; }
   std::string description() const override { return "a card of 2018"; }
   bool supports(DType dtype) const override { return dtype != DType::bf16 || bf16_; }
   bool supports(Math math) const override { return math != Math::tf32 || tf32_; }
-  bool host_memory() const override { return true; }
   void* allocate(std::size_t) override { fail<OutOfMemory>("poor: no memory"); }
   void release(void*) override {}
   void copy_from_host(void*, const void*, std::size_t) override {}
   void copy_to_host(void*, const void*, std::size_t) override {}
   void copy(void*, const void*, std::size_t) override {}
   void synchronize() override {}
-  void fill(Out, double) override {}
-  void strided_copy(In, std::int64_t, const Strides&, Out, std::int64_t, const Strides&,
-                    const Shape&) override {}
-  void cast(In, Out) override {}
-  void random(Out, Distribution, In) override {}
-  void unary(UnaryOp, In, Out, double, double) override {}
-  void binary(BinaryOp, In, In, Out, double) override {}
-  void where(In, In, In, Out) override {}
-  void reduce(ReduceOp, In, Out) override {}
-  void matmul(In, In, Out, const MatmulParams&) override {}
-  void conv2d(In, In, Out, const Conv2dParams&) override {}
-  void conv2d_input_grad(In, In, Out, const Conv2dParams&) override {}
-  void conv2d_weight_grad(In, In, Out, const Conv2dParams&) override {}
-  void max_pool2d(In, Out, Out, const Pool2dParams&) override {}
-  void upfirdn2d(In, In, Out, const UpFirDnParams&) override {}
-  void gather(In, In, Out) override {}
-  void scatter_add(In, In, Out) override {}
 
  private:
   bool bf16_, tf32_;
