@@ -1,0 +1,214 @@
+// onemodel report: what its page holds, of runs as they are and as they should not be.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "io/image.h"
+#include "tests/examples/fixture.h"
+#include "tests/examples/program.h"
+
+namespace om::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ReportTest : public ProgramTest {
+ protected:
+  static void write(const std::string& name, const std::string& content) {
+    fs::create_directories(fs::path(path(name)).parent_path());
+    std::ofstream(path(name), std::ios::binary) << content;
+  }
+  static bool holds(const std::string& page, const std::string& part) {
+    return page.find(part) != std::string::npos;
+  }
+
+  /// Reports on folders of the scratch folder; the page.
+  static std::string page_of(const std::vector<std::string>& runs, std::vector<std::string> more = {}) {
+    std::vector<std::string> words = {"report"};
+    for (const std::string& run : runs) words.push_back(path(run));
+    more.insert(more.end(), {"-o", path("page.html")});
+    words.insert(words.end(), more.begin(), more.end());
+    const ProgramRun run = onemodel(words);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_EQ(run.out, "");
+    said() = run.err;
+    return content(path("page.html"));
+  }
+  static std::string& said() {
+    static std::string line;
+    return line;
+  }
+};
+
+TEST_F(ReportTest, OfATrainedRunAndWhatLiesInItsFolder) {
+  const ProgramRun trained =
+      onemodel({"train", "--generator", path("generator.safetensors"), "--images", path("photos"), "--val",
+                path("photos"), "--strategy", "two-networks", "--iterations", "3", "--stage1-iterations", "2",
+                "--batch", "1", "--sample-every", "2", "--out", path("run")});
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  ASSERT_EQ(onemodel({"eval", "--model", "ours=" + path("run/model.safetensors"), "--data",
+                      "photos=" + path("photos"), "--out", path("run/eval")})
+                .exit_code,
+            0);
+  ASSERT_EQ(onemodel({"figure", "noise-maps", "--model", path("run/model.safetensors"),
+                      path("photos/one.png"), "--out", path("run/figure4.png")})
+                .exit_code,
+            0);
+  const std::map<std::string, std::string> before = folder_content(path("run"));
+  const std::string page = page_of({"run"});
+  for (const char* part :
+       {"\"label\": \"run\", \"state\": \"finished\", \"total\": 5, \"last\": 5", "\"stages\": [[1,0],[2,3]]",
+        "\"loss\": {", "\"mse\": {", "\"lr\": {", "\"grad_norm.", "\"validation.psnr\": {",
+        "\"leak.random.ssim\": {", "[\"strategy\",\"two-networks\"]", "[\"stage1_iterations\",\"2\"]",
+        "\"name\": \"eval/table.json\"", "\"photos\"", "\"name\": \"figure4.png\"",
+        "\"iteration\": 2, \"image\": 0", "\"iteration\": 5, \"image\": ", "data:image/png;base64,",
+        "\"skipped\": 0", "Chart.js v3", "Permission is hereby granted"})
+    EXPECT_TRUE(holds(page, part)) << part;
+  EXPECT_EQ(page.find("{{"), std::string::npos);
+  EXPECT_EQ(folder_content(path("run")), before);  // a report changes nothing
+  EXPECT_TRUE(holds(said(), "page.html: 1 run, ")) << said();
+  EXPECT_FALSE(holds(said(), "skipped")) << said();
+}
+
+TEST_F(ReportTest, FetchesNothing) {
+  write("bare/metrics.jsonl", "{\"iteration\": 1, \"loss\": 1}\n");
+  const std::string page = page_of({"bare"});
+  EXPECT_TRUE(holds(page, "default-src 'none'"));
+  for (const char* part : {"<link rel=\"stylesheet", "<script src", "@import", "url(http", "src=\"http",
+                           "fetch(", "XMLHttpRequest"})
+    EXPECT_FALSE(holds(page, part)) << part;
+}
+
+TEST_F(ReportTest, TextsFromFilesAreNoMarkup) {
+  const std::string evil = "</script><script>alert(1)</script>";
+  write("evil/config.json", R"({"task": ")" + evil + R"(", "<b>": 1})");
+  write("evil/metrics.jsonl", R"({"iteration": 1, ")" + evil + R"(": 1})" + "\n");
+  write("evil/table.json", R"({"rows": [{"model": ")" + evil + R"("}]})");
+  const std::string page = page_of({"evil"}, {"--title", "<script>alert(2)</script> & \"more\""});
+  EXPECT_FALSE(holds(page, "<script>alert"));
+  EXPECT_TRUE(holds(page, "\\u003c/script>\\u003cscript>alert(1)\\u003c/script>"));
+  EXPECT_TRUE(holds(page, "<title>&lt;script&gt;alert(2)&lt;/script&gt; &amp; &quot;more&quot;</title>"));
+}
+
+TEST_F(ReportTest, ReadsARunThatGoesOnAndTornLines) {
+  write(
+      "torn/metrics.jsonl",
+      "{\"iteration\": 1, \"loss\": 4}\nnonsense\n{\"iteration\": 2, \"loss\": 3}\n{\"iteration\": 3, \"lo");
+  const std::string page = page_of({"torn"});
+  EXPECT_TRUE(
+      holds(page, "\"state\": \"not finished\", \"total\": null, \"last\": 2, \"lines\": 2, \"skipped\": 2"));
+  EXPECT_TRUE(holds(page, "\"x\": [1,2], \"y\": [4,3]"));
+  EXPECT_TRUE(holds(said(), "2 lines of metrics, 2 skipped")) << said();
+  // broken settings and pictures cost neither the page nor the others
+  write("torn/config.json", "{\"lr\": ");
+  write("torn/samples/000001.png", "no picture");
+  write("torn/bad.png", "no picture");
+  write("torn/table.json", "{\"rows\": [");
+  const std::string second = page_of({"torn", "torn/../torn"});
+  EXPECT_TRUE(holds(second, "config.json: is no JSON object"));
+  EXPECT_TRUE(holds(second, "000001.png: "));
+  EXPECT_TRUE(holds(second, "bad.png: "));
+  EXPECT_TRUE(holds(second, "\"x\": [1,2], \"y\": [4,3]"));
+}
+
+TEST_F(ReportTest, HundredThousandStepsStayUnderFiveMegabytesWithTheirPeaks) {
+  std::ostringstream lines;
+  for (int i = 1; i <= 100'000; ++i) {
+    const double loss = i == 54'321 ? 7.125 : i == 77'777 ? 0.00012345 : 0.3 + 0.1 * std::sin(i * 0.7);
+    lines << "{\"iteration\": " << i << ", \"loss\": " << loss << ", \"mse\": " << loss / 3
+          << ", \"lpips\": " << loss / 7 << ", \"lr\": " << 1e-4 / i << ", \"lr_noise_heads\": " << 1e-5 / i
+          << ", \"grad_norm\": {\"main\": " << 1 + std::cos(i * 0.3)
+          << ", \"noise_heads\": " << 1 + std::cos(i * 0.1) << "}, \"stage\": 1}\n";
+  }
+  write("long/metrics.jsonl", lines.str());
+  fs::create_directories(path("long/samples"));
+  Image picture(512, 256);
+  std::uint32_t state = 1;
+  for (std::uint8_t& value : picture.pixels)
+    value = static_cast<std::uint8_t>((state = state * 1664525 + 1013904223) >> 24);
+  write_png(path("long/samples/000000.png"), picture);
+  for (int i = 1000; i <= 100'000; i += 1000)
+    fs::copy_file(path("long/samples/000000.png"),
+                  path("long/samples/" + std::string(i < 100'000 ? 6 - std::to_string(i).size() : 0, '0') +
+                       std::to_string(i) + ".png"));
+  const std::string page = page_of({"long"});
+  EXPECT_LT(page.size(), 5'000'000U);
+  EXPECT_GT(page.size(), 1'000'000U);  // with its pictures
+  for (const char* part : {"\"last\": 100000, \"lines\": 100000, \"skipped\": 0", "54321,", "7.125", "77777,",
+                           "0.00012345", "\"count\": 100000", "\"iteration\": 0, \"image\": 0",
+                           "\"iteration\": 100000, \"image\": 11", "\"samples_left\": 89"})
+    EXPECT_TRUE(holds(page, part)) << part;
+  // three of them likewise, and a foreign file of one endless line
+  write("endless/metrics.jsonl", std::string(3'000'000, '{'));
+  EXPECT_LT(page_of({"long", "long/.", "long/..//long", "endless"}).size(), 5'000'000U);
+}
+
+TEST_F(ReportTest, RunsOfOneNameAreToldApart) {
+  write("a/run/metrics.jsonl", "{\"iteration\": 1, \"loss\": 1}\n");
+  write("b/run/metrics.jsonl", "{\"iteration\": 1, \"loss\": 1}\n");
+  write("b/other/metrics.jsonl", "{\"iteration\": 1, \"loss\": 1}\n");
+  const std::string page = page_of({"a/run", "b/run", "b/other/"});
+  for (const std::string& label : {path("a/run"), path("b/run"), std::string("other")})
+    EXPECT_TRUE(holds(page, "\"label\": \"" + label + "\"")) << label;
+}
+
+TEST_F(ReportTest, WhatCannotBeIsOneLine) {
+  const auto expect = [](const std::vector<std::string>& words, int code, const std::string& reason) {
+    const ProgramRun run = onemodel(words);
+    EXPECT_EQ(run.exit_code, code) << run.err;
+    EXPECT_EQ(run.complaints().size(), 1U) << run.err;
+    EXPECT_TRUE(holds(run.err, reason)) << run.err;
+  };
+  write("good/metrics.jsonl", "{\"iteration\": 1, \"loss\": 1}\n");
+  const std::string out = path("unused.html");
+  expect({"report", path("nowhere"), "-o", out}, 3, "nowhere: is no folder of a run");
+  expect({"report", path("text.txt"), "-o", out}, 3, "text.txt: is no folder of a run");
+  expect({"report", path("empty"), "-o", out}, 3, "empty: holds no run");
+  expect({"report", path("good"), path("empty"), "-o", out}, 3, "empty: holds no run");
+  expect({"report", path("good"), "-o", path("text.txt") + "/x.html"}, 1, "cannot write");
+  expect({"report", path("good"), "-o", path("good")}, 1, "cannot write");
+  expect({"report", path("good"), "-o", path("good/metrics.jsonl")}, 2, "is also an input");
+  expect({"report", path("good"), "-o", out, "--every", "0"}, 2, "--every must lie between");
+  expect({"report", "-o", out}, 2, "RUNS");
+  EXPECT_FALSE(fs::exists(out));
+}
+
+TEST_F(ReportTest, WatchWritesAnewUntilTheRunIsFinished) {
+  write("live/metrics.jsonl", "{\"iteration\": 1, \"loss\": 1}\n");
+  std::thread writer([] {
+    const auto wait_for = [](const std::string& part) {
+      for (int i = 0; i < 200; ++i, std::this_thread::sleep_for(std::chrono::milliseconds(50))) {
+        if (!fs::exists(path("live.html"))) continue;
+        if (holds(content(path("live.html")), part)) return true;
+      }
+      return false;
+    };
+    EXPECT_TRUE(wait_for("\"lines\": 1,"));
+    std::ofstream(path("live/metrics.jsonl"), std::ios::app) << "{\"iteration\": 2, \"loss\": 0.5}\n";
+    EXPECT_TRUE(wait_for("\"lines\": 2,"));
+    std::ofstream(path("live/model.safetensors")) << "done";
+  });
+  const ProgramRun run =
+      onemodel({"report", path("live"), "-o", path("live.html"), "--watch", "--every", "1"});
+  writer.join();
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.complaints().size(), 3U) << run.err;
+  const std::string page = content(path("live.html"));
+  EXPECT_TRUE(holds(page, "\"state\": \"finished\""));
+  EXPECT_TRUE(holds(page, "{\"refresh\": 0,"));
+}
+
+TEST_F(ReportTest, WatchIsEndedBySigint) {
+  write("live2/metrics.jsonl", "{\"iteration\": 1, \"loss\": 1}\n");
+  const ProgramRun run = onemodel_interrupted({"report", path("live2"), "-o", path("live2.html"), "--watch"},
+                                              "1 lines of metrics");
+  EXPECT_EQ(run.exit_code, 130) << run.err;
+  EXPECT_TRUE(holds(content(path("live2.html")), "{\"refresh\": 10,"));
+}
+
+}  // namespace
+}  // namespace om::test
