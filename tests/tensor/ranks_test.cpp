@@ -1,0 +1,413 @@
+// Where ranks meet: all of them come or one line says who did not; texts of any size arrive in pieces of any
+// size; a rank that dies, hangs or fails ends the run of all, with one reason; a stop is agreed upon.
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+
+#include "tensor/error.h"
+#include "tensor/ranks/environment.h"
+#include "tests/harness/ranks.h"
+
+namespace om {
+namespace {
+
+using namespace std::chrono_literals;
+using ranks::Clock;
+using ranks::Failure;
+using ranks::Hub;
+using ranks::Kind;
+using ranks::Member;
+using ranks::Patience;
+using test::on_ranks;
+using test::trouble_on_ranks;
+
+constexpr Patience kShort = {.rendezvous = 400ms, .silence = 600ms, .beat = 50ms, .cause = 300ms};
+
+bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// The message of what `body` throws.
+std::string thrown_by(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Ranks, ShareTextsOfEverySize) {
+  for (const int size : {1, 2, 3, 4}) {
+    EXPECT_EQ(trouble_on_ranks(size,
+                               [&](Member& member) {
+                                 for (const std::size_t length : {0U, 1U, 70'000U, 3'000'000U}) {
+                                   const std::string text(length, static_cast<char>('a' + length % 7));
+                                   if (member.share(member.rank() == 0 ? text : "mine") != text)
+                                     fail("another text");
+                                 }
+                                 member.set(text("of/", member.rank()), text(member.rank() * 10));
+                                 for (int i = 0; i < size; ++i)
+                                   if (member.get(text("of/", i)) != text(i * 10)) fail("another value");
+                               }),
+              "");
+  }
+}
+
+/// A rank that sends byte by byte, or not at all: a connection without a Member.
+class Raw {
+ public:
+  explicit Raw(const ranks::Address& hub) : channel_(ranks::connect_to(hub, Clock::now() + 5s, "raw")) {}
+  void send(const ranks::Message& message) {
+    channel_.put(message);
+    channel_.flush_by(Clock::now() + 5s);
+  }
+  void send_bytes(const std::string& bytes) {
+    for (const char c : bytes) {
+      if (::send(channel_.descriptor(), &c, 1, MSG_NOSIGNAL) != 1) return;  // the other end has heard enough
+      std::this_thread::sleep_for(100us);
+    }
+  }
+  /// The next message of a kind; heartbeats are passed over.
+  std::optional<ranks::Message> receive() {
+    for (const auto until = Clock::now() + 5s; Clock::now() < until;) {
+      while (auto message = channel_.take())
+        if (message->kind != Kind::beat) return message;
+      pollfd wait{channel_.descriptor(), POLLIN, 0};
+      ::poll(&wait, 1, 20);
+      if (!channel_.fill()) return channel_.take();
+    }
+    return std::nullopt;
+  }
+  void close() { channel_.close(); }
+
+ private:
+  ranks::Channel channel_;
+};
+
+TEST(Ranks, AMessageMayComeByteByByte) {
+  Hub hub({.ranks = 1});
+  Raw raw(hub.address());
+  const std::string key = ranks::protocol(1);
+  // a header of a mark, the kind, a number and two lengths, as wire.cpp has it
+  std::string bytes("1rmo\1\0\0\0\0\0\0\0\0\0\0\0", 16);
+  bytes += static_cast<char>(key.size());
+  bytes += std::string(7, '\0') + key;
+  raw.send_bytes(bytes);
+  const auto answer = raw.receive();
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_EQ(answer->kind, Kind::welcome);
+}
+
+TEST(Ranks, AStrangerDisturbsNobody) {
+  Hub hub({.ranks = 2});
+  Raw stranger(hub.address());
+  stranger.send_bytes("GET / HTTP/1.1\r\nHost: somewhere\r\n\r\n");
+  std::vector<std::thread> threads;
+  std::atomic<int> fine = 0;
+  for (int rank = 0; rank < 2; ++rank)
+    threads.emplace_back([&, rank] {
+      Member member({.rank = rank, .size = 2, .hub = hub.address()});
+      fine += member.share("x") == "x";
+      member.finish();
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(fine, 2);
+}
+
+TEST(Ranks, WhoDoesNotComeIsNamed) {
+  Failure failure;
+  Hub hub({.ranks = 4, .patience = kShort, .on_end = [&](const Failure& end) { failure = end; }});
+  const auto begun = Clock::now();
+  std::string said[2];
+  std::thread other([&] {
+    said[1] = thrown_by([&] { Member({.rank = 2, .size = 4, .hub = hub.address(), .patience = kShort}); });
+  });
+  said[0] = thrown_by([&] { Member({.rank = 0, .size = 4, .hub = hub.address(), .patience = kShort}); });
+  other.join();
+  EXPECT_LT(Clock::now() - begun, 10s);
+  for (const std::string& line : said)
+    EXPECT_EQ(line, text("2 of 4 ranks came to ", hub.address().text(), " within 0 s; missing: 1, 3"));
+}
+
+TEST(Ranks, NobodyThereIsOneLineWithRankAndAddress) {
+  ranks::Address free = {"127.0.0.1", 0};
+  { const ranks::Socket taken = ranks::listen_at(free); }  // a port that was free a moment ago
+  const std::string said =
+      thrown_by([&] { Member({.rank = 3, .size = 8, .hub = free, .patience = kShort}); });
+  EXPECT_TRUE(said.starts_with(text("rank 3 of 8: nobody answers at ", free.text(), " ("))) << said;
+}
+
+TEST(Ranks, TheHubMayComeLater) {
+  ranks::Address address = {"127.0.0.1", 0};
+  { const ranks::Socket taken = ranks::listen_at(address); }
+  std::string said = "nothing";
+  std::thread early([&] {
+    said = thrown_by([&] {
+      Member member({.rank = 0, .size = 1, .hub = address});
+      member.finish();
+    });
+  });
+  std::this_thread::sleep_for(300ms);
+  Hub hub({.ranks = 1, .address = address});
+  early.join();
+  EXPECT_EQ(said, "");
+}
+
+TEST(Ranks, TwoOfOneNumberAndOtherRunsAreRefused) {
+  Hub hub({.ranks = 2});
+  Raw first(hub.address());
+  first.send({Kind::hello, 0, ranks::protocol(2), {}});
+  std::this_thread::sleep_for(100ms);
+  const auto refusal = [&](int rank, int size) {
+    return thrown_by([&] { Member({.rank = rank, .size = size, .hub = hub.address(), .patience = kShort}); });
+  };
+  EXPECT_TRUE(holds(refusal(0, 2), "rank 0 is here already, from 127.0.0.1:")) << refusal(0, 2);
+  EXPECT_TRUE(holds(refusal(1, 3), "is of another run")) << refusal(1, 3);
+  EXPECT_TRUE(holds(refusal(5, 2), "calls itself rank 5 of 2")) << refusal(5, 2);
+}
+
+/// What each of three ranks hears, where the last is a connection that `end` ends in its way.
+struct Heard {
+  std::vector<std::string> failures;
+  Failure hub;
+  Clock::duration took;
+};
+Heard heard_after(const std::function<void(Raw&)>& end) {
+  Heard heard;
+  heard.failures.resize(2);
+  std::mutex mutex;
+  Hub hub({.ranks = 3, .patience = kShort, .on_end = [&](const Failure& failure) {
+             const std::lock_guard lock(mutex);
+             heard.hub = failure;
+           }});
+  std::atomic<bool> ended = false;
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < 2; ++rank)
+    threads.emplace_back([&, rank] {
+      std::atomic<bool> told = false;
+      Member member({.rank = rank,
+                     .size = 3,
+                     .hub = hub.address(),
+                     .patience = kShort,
+                     .on_end = [&](const std::string& why, bool) {
+                       heard.failures[static_cast<std::size_t>(rank)] = why;
+                       told = true;
+                     }});
+      while (!ended) std::this_thread::sleep_for(5ms);
+      for (const auto until = Clock::now() + 20s; !told && Clock::now() < until;)
+        std::this_thread::sleep_for(5ms);
+      EXPECT_NE(thrown_by([&] { member.check(); }), "");
+    });
+  Raw raw(hub.address());
+  raw.send({Kind::hello, 2, ranks::protocol(3), {}});
+  EXPECT_TRUE(raw.receive().has_value());  // welcome
+  const auto begun = Clock::now();
+  ended = true;
+  end(raw);
+  for (auto& thread : threads) thread.join();
+  heard.took = Clock::now() - begun;
+  const std::lock_guard lock(mutex);
+  return heard;
+}
+
+TEST(Ranks, ARankThatDiesEndsAll) {
+  const Heard heard = heard_after([](Raw& raw) { raw.close(); });
+  EXPECT_EQ(heard.hub.rank, 2);
+  EXPECT_FALSE(heard.hub.reported);
+  EXPECT_TRUE(heard.hub.why.starts_with("rank 2 (127.0.0.1:")) << heard.hub.why;
+  EXPECT_TRUE(heard.hub.why.ends_with(") ended without a word")) << heard.hub.why;
+  for (const std::string& why : heard.failures) EXPECT_EQ(why, heard.hub.why);
+  EXPECT_LT(heard.took, 5s);
+}
+
+TEST(Ranks, ARankThatHangsEndsAll) {
+  const Heard heard = heard_after([](Raw&) {});  // its connection stays
+  EXPECT_EQ(heard.hub.rank, 2);
+  EXPECT_TRUE(holds(heard.hub.why, "has not been heard of for ")) << heard.hub.why;
+  for (const std::string& why : heard.failures) EXPECT_EQ(why, heard.hub.why);
+  EXPECT_GE(heard.took, 500ms);
+  EXPECT_LT(heard.took, 10s);
+}
+
+TEST(Ranks, ARankThatSpeaksNonsenseEndsAll) {
+  const Heard heard = heard_after([](Raw& raw) { raw.send_bytes(std::string(64, 'x')); });
+  EXPECT_TRUE(holds(heard.hub.why, "no message of a run")) << heard.hub.why;
+}
+
+// Three ranks meet the same NaN at the same step: one of them says it.
+TEST(Ranks, TheFirstToFailSpeaksAlone) {
+  Hub hub({.ranks = 3});
+  std::atomic<int> speakers = 0;
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < 3; ++rank)
+    threads.emplace_back([&, rank] {
+      Member member({.rank = rank, .size = 3, .hub = hub.address()});
+      if (rank > 0) std::this_thread::sleep_for(2ms);
+      speakers += member.report(text("of rank ", rank), false);
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(speakers, 1);
+}
+
+// A rank dies; the collectives of the others break first, and say less.
+TEST(Ranks, ACauseGoesBeforeItsConsequences) {
+  const Heard heard = heard_after([](Raw& raw) {
+    raw.send({Kind::failed, 1, {}, "a connection was reset"});
+    std::this_thread::sleep_for(100ms);
+    raw.close();
+  });
+  EXPECT_TRUE(heard.hub.why.ends_with("ended without a word")) << heard.hub.why;
+  const Heard alone = heard_after([](Raw& raw) {
+    raw.send({Kind::failed, 1, {}, "a connection was reset"});
+    for (const auto until = Clock::now() + 400ms; Clock::now() < until; std::this_thread::sleep_for(50ms))
+      raw.send({Kind::beat});
+    const auto verdict = raw.receive();
+    EXPECT_TRUE(verdict && verdict->kind == Kind::speak);
+  });
+  EXPECT_EQ(alone.hub.why, "a connection was reset");
+  EXPECT_TRUE(alone.hub.reported);
+}
+
+// While the ranks compute for longer than the hub's patience, their threads answer.
+TEST(Ranks, ASlowRankIsNoDeadOne) {
+  const std::vector<std::string> thrown = on_ranks(
+      2,
+      [](Member& member) {
+        if (member.rank() == 1) std::this_thread::sleep_for(1500ms);
+        member.share("x");
+      },
+      kShort);
+  for (const std::string& what : thrown) EXPECT_EQ(what, "");
+}
+
+TEST(Ranks, AgreeWhereToStop) {
+  for (const int size : {1, 2, 4}) {
+    std::mutex mutex;
+    std::multiset<std::int64_t> stops;
+    const auto run = [&](Member& member) {
+      std::int64_t done = 0;
+      for (; done < 100'000; ++done) {
+        if (member.rank() == size - 1 && done == 40) member.wish_to_stop();
+        if (member.stops_at(done)) break;
+        std::this_thread::sleep_for(
+            std::chrono::microseconds(50 * (1 + member.rank())));  // one ahead of another
+      }
+      const std::lock_guard lock(mutex);
+      stops.insert(done);
+    };
+    EXPECT_EQ(trouble_on_ranks(size, run), "");
+    ASSERT_EQ(stops.size(), static_cast<std::size_t>(size));
+    EXPECT_EQ(*stops.begin(), *stops.rbegin());
+    EXPECT_GE(*stops.begin(), 40);
+    EXPECT_LT(*stops.begin(), 100'000);
+  }
+}
+
+TEST(Ranks, TheProcessThatStartedThemMayEndThem) {
+  Hub hub({.ranks = 2});
+  std::vector<std::thread> threads;
+  std::string said[2];
+  std::atomic<int> here = 0;
+  for (int rank = 0; rank < 2; ++rank)
+    threads.emplace_back([&, rank] {
+      Member member({.rank = rank, .size = 2, .hub = hub.address()});
+      ++here;
+      said[rank] = thrown_by([&] { member.get("nobody sets it"); });
+    });
+  while (here < 2) std::this_thread::sleep_for(1ms);
+  hub.end(1, "rank 1 was killed by signal 9");
+  for (auto& thread : threads) thread.join();
+  for (const std::string& line : said) EXPECT_EQ(line, "rank 1 was killed by signal 9");
+}
+
+std::optional<ranks::Launch> launched(const std::map<std::string, std::string>& variables) {
+  return ranks::launch_of([&](const char* name) -> const char* {
+    const auto found = variables.find(name);
+    return found == variables.end() ? nullptr : found->second.c_str();
+  });
+}
+
+TEST(RanksEnvironment, KnowsTheLaunchers) {
+  EXPECT_FALSE(launched({}).has_value());
+  EXPECT_FALSE(launched({{"RANK", "0"}, {"WORLD_SIZE", "1"}}).has_value());
+  // a batch script of Slurm's is one process, whatever it has reserved
+  EXPECT_FALSE(launched({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}, {"SLURM_JOB_ID", "7"}}).has_value());
+
+  const auto torchrun = launched({{"RANK", "5"},
+                                  {"WORLD_SIZE", "8"},
+                                  {"LOCAL_RANK", "1"},
+                                  {"LOCAL_WORLD_SIZE", "4"},
+                                  {"MASTER_ADDR", "node7"},
+                                  {"MASTER_PORT", "29500"},
+                                  {"SLURM_PROCID", "2"},
+                                  {"SLURM_STEP_NUM_TASKS", "3"}});
+  ASSERT_TRUE(torchrun.has_value());
+  EXPECT_EQ(torchrun->by, "torchrun");
+  EXPECT_EQ(torchrun->rank, 5);
+  EXPECT_EQ(torchrun->size, 8);
+  EXPECT_EQ(torchrun->local_rank, 1);
+  EXPECT_EQ(torchrun->local_size, 4);
+  EXPECT_EQ(torchrun->hub.text(), "node7:29500");
+  EXPECT_FALSE(torchrun->hub_apart);
+
+  const auto slurm = launched({{"SLURM_PROCID", "3"},
+                               {"SLURM_STEP_NUM_TASKS", "4"},
+                               {"SLURM_LOCALID", "1"},
+                               {"SLURM_STEP_TASKS_PER_NODE", "2(x2)"},
+                               {"SLURM_STEP_NODELIST", "gpu[03-05,9],x"},
+                               {"SLURM_JOB_ID", "77"},
+                               {"SLURM_STEP_ID", "0"},
+                               {"OMPI_COMM_WORLD_RANK", "1"},
+                               {"OMPI_COMM_WORLD_SIZE", "2"}});
+  ASSERT_TRUE(slurm.has_value());
+  EXPECT_EQ(slurm->by, "Slurm");
+  EXPECT_EQ(slurm->rank, 3);
+  EXPECT_EQ(slurm->size, 4);
+  EXPECT_EQ(slurm->local_rank, 1);
+  EXPECT_EQ(slurm->local_size, 2);
+  EXPECT_EQ(slurm->hub.host, "gpu03");
+  EXPECT_GE(slurm->hub.port, 20000);
+  EXPECT_LT(slurm->hub.port, 32000);
+
+  const auto mpi = launched({{"OMPI_COMM_WORLD_RANK", "1"},
+                             {"OMPI_COMM_WORLD_SIZE", "2"},
+                             {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+                             {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
+                             {"OMPI_MCA_ess_base_jobid", "12345"}});
+  ASSERT_TRUE(mpi.has_value());
+  EXPECT_EQ(mpi->by, "Open MPI");
+  EXPECT_EQ(mpi->local_rank, 1);
+  EXPECT_EQ(mpi->hub.host, "127.0.0.1");
+}
+
+TEST(RanksEnvironment, WhatIsMissingOrMakesNoSenseIsNamed) {
+  const auto said = [](const std::map<std::string, std::string>& variables) {
+    return thrown_by([&] { launched(variables); });
+  };
+  EXPECT_EQ(said({{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_PORT", "1"}}),
+            "MASTER_ADDR is missing: torchrun says that this is rank 1 of 2, not where they meet");
+  EXPECT_EQ(said({{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}}),
+            "MASTER_PORT is missing: the port at a where the ranks meet");
+  EXPECT_EQ(said({{"RANK", "2"}, {"WORLD_SIZE", "2"}}), "RANK expects a number from 0 to 1, got '2'");
+  EXPECT_EQ(said({{"RANK", "x"}, {"WORLD_SIZE", "2"}}), "RANK expects a number from 0 to 1, got 'x'");
+  EXPECT_EQ(said({{"RANK", "0"}, {"WORLD_SIZE", "2x"}}),
+            "WORLD_SIZE expects a number from 1 to 65536, got '2x'");
+  EXPECT_EQ(said({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", "70000"}}),
+            "MASTER_PORT expects a number from 1 to 65535, got '70000'");
+}
+
+TEST(RanksEnvironment, FirstNodeOfAList) {
+  EXPECT_EQ(ranks::first_node("node3"), "node3");
+  EXPECT_EQ(ranks::first_node("a,b"), "a");
+  EXPECT_EQ(ranks::first_node("gpu[03-05,9],x"), "gpu03");
+  EXPECT_EQ(ranks::first_node("gpu[7]"), "gpu7");
+  EXPECT_EQ(ranks::first_node("head,gpu[1-2]"), "head");
+}
+
+}  // namespace
+}  // namespace om
