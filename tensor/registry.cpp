@@ -17,6 +17,9 @@ std::unique_ptr<Backend> make_cpu_backend();        // tensor/cpu
 #ifdef ONEMODEL_HAS_CUDA
 std::unique_ptr<Backend> make_cuda_backend();  // tensor/cuda
 #endif
+#ifdef ONEMODEL_HAS_OPENCL
+std::unique_ptr<Backend> make_opencl_backend();  // tensor/opencl
+#endif
 
 namespace {
 
@@ -28,6 +31,9 @@ const std::map<std::string, Maker, std::less<>>& makers() {
       {"cpu", make_cpu_backend},
 #ifdef ONEMODEL_HAS_CUDA
       {"cuda", make_cuda_backend},
+#endif
+#ifdef ONEMODEL_HAS_OPENCL
+      {"opencl", make_opencl_backend},
 #endif
   };
   return table;

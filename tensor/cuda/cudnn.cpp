@@ -9,10 +9,10 @@ namespace {
 constexpr std::int64_t kMostConfigurations = 32, kMostKnobs = 64;
 
 Cudnn open() {
-  const Library library(
-      "libcudnn.so.9", "convolutions need cuDNN 9",
-      "libcudnn9-cuda-12 or libcudnn9-cuda-13 of NVIDIA's repositories, nvidia-cudnn-cu12 or "
-      "nvidia-cudnn-cu13 of PyPI");
+  const Library library =
+      open_library("libcudnn.so.9", "convolutions need cuDNN 9",
+                   "libcudnn9-cuda-12 or libcudnn9-cuda-13 of NVIDIA's repositories, nvidia-cudnn-cu12 or "
+                   "nvidia-cudnn-cu13 of PyPI");
   Cudnn table;
   library.find(table.version, "cudnnGetVersion");
   library.find(table.error_string, "cudnnGetErrorString");

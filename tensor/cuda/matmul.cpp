@@ -30,10 +30,10 @@ void check(cublasStatus_t status, const char* call) {
 
 Blas::Blas(cudaStream_t stream) {
   const std::string name = text("libcublas.so.", CUDART_VERSION / 1000);
-  const Library library(
-      name.c_str(), "matrix products need cuBLAS",
-      "libcublas-VERSION or cuda-libraries-VERSION of NVIDIA's repositories, nvidia-cublas or "
-      "nvidia-cublas-cu12 of PyPI");
+  const Library library =
+      open_library(name.c_str(), "matrix products need cuBLAS",
+                   "libcublas-VERSION or cuda-libraries-VERSION of NVIDIA's repositories, nvidia-cublas or "
+                   "nvidia-cublas-cu12 of PyPI");
   decltype(&cublasCreate_v2) create = nullptr;
   decltype(&cublasSetStream_v2) set_stream = nullptr;
   decltype(&cublasSetWorkspace_v2) set_workspace = nullptr;

@@ -1,0 +1,50 @@
+// Memory, and the small answers.
+#include "tensor/opencl/opencl_backend.h"
+
+namespace om {
+
+std::unique_ptr<Backend> make_opencl_backend() { return std::make_unique<opencl::OpenClBackend>(); }
+
+namespace opencl {
+
+OpenClBackend::~OpenClBackend() { memory().close(); }
+
+void OpenClBackend::copy_from_host(void* destination, const void* source, std::size_t bytes) {
+  device_.copy(destination, source, bytes, true);
+}
+
+void OpenClBackend::copy_to_host(void* destination, const void* source, std::size_t bytes) {
+  device_.copy(destination, source, bytes, true);
+  if (bytes == 0) synchronize();
+}
+
+void OpenClBackend::copy(void* destination, const void* source, std::size_t bytes) {
+  device_.copy(destination, source, bytes, false);
+}
+
+ResultKind kind_of(DType dtype) {
+  return dtype == DType::f64 ? ResultKind::f64 : dtype == DType::bf16 ? ResultKind::bf16 : ResultKind::f32;
+}
+
+const char* type_name(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return "f32";
+    case DType::f64: return "f64";
+    case DType::bf16: return "bf16";
+    case DType::i32: return "i32";
+    case DType::u8: return "u8";
+  }
+  fail("opencl: unknown dtype");
+}
+
+const char* size_name(DType dtype) {
+  switch (size_of(dtype)) {
+    case 1: return "1";
+    case 2: return "2";
+    case 4: return "4";
+    default: return "8";
+  }
+}
+
+}  // namespace opencl
+}  // namespace om
