@@ -3,9 +3,11 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <limits>
 #include <vector>
 
+#include "tensor/cache_folder.h"
 #include "tensor/cuda/check.h"
 #include "tensor/cuda/conv_epilogue.h"
 #include "tensor/registry.h"
@@ -16,6 +18,7 @@ namespace {
 constexpr std::size_t kMostTimed = 8;
 constexpr double kLongestSearch = 0.6;  // seconds a convolution, but for the engine in hand when it ends
 constexpr double kNearEnough = 1.2;     // times what the card could do at best
+constexpr double kLongToMake = 0.02;    // seconds; a plan that took longer is kept whole
 constexpr double kNever = std::numeric_limits<double>::infinity();
 /// A workspace of this size counts as much as the time of the convolution itself.
 constexpr double kWorkspaceWeight = 8e9;
@@ -69,7 +72,8 @@ struct ConvPlans::Plan {
   Descriptor plan{CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR};
   std::int64_t workspace = 0;
   Engine engine;
-  double time = 0;  // where it was timed
+  double time = 0;     // microseconds a call, where it was timed
+  double to_make = 0;  // seconds, where it was not read
 };
 
 ConvPlans::ConvPlans(CudaBackend& backend) : backend_(backend) {}
@@ -89,9 +93,64 @@ std::unique_ptr<ConvPlans::Plan> ConvPlans::plan_of(const ConvProblem& problem, 
   if (!problem.admits(plan->engine)) return nullptr;
   plan->plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle_);
   plan->plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configuration);
+  const auto start = std::chrono::steady_clock::now();
   if (!plan->plan.try_finalize()) return nullptr;
+  plan->to_make = seconds_since(start);
   plan->plan.get(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, &plan->workspace, 1);
   return problem.admits_workspace(plan->workspace) ? std::move(plan) : nullptr;
+}
+
+std::unique_ptr<ConvPlans::Plan> ConvPlans::plan_of(const ConvProblem& problem, const Engine& engine) {
+  const std::string line = line_of(problem.name, engine);
+  if (auto plan = from_store(line, engine)) return plan;
+  const Descriptor graph = problem.graph(handle_, engine.copied);
+  std::unique_ptr<Plan> plan = plan_of(problem, configuration_of(graph, engine), engine.copied);
+  if (plan != nullptr) store(line, *plan);
+  return plan;
+}
+
+std::string ConvPlans::stored_at(const std::string& line) const {
+  return store_ + '/' + cache_hash(line) + ".plan";
+}
+
+std::unique_ptr<ConvPlans::Plan> ConvPlans::from_store(const std::string& line, const Engine& engine) {
+  if (store_.empty()) return nullptr;
+  const std::optional<std::string> text = read_cached(stored_at(line), line);
+  if (!text) return nullptr;
+  const auto start = std::chrono::steady_clock::now();
+  auto plan = std::make_unique<Plan>();
+  plan->engine = engine;
+  try {
+    plan->plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle_);
+    plan->plan.set(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, text->data(),
+                   static_cast<std::int64_t>(text->size()));
+    plan->plan.finalize();
+    plan->plan.get(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, &plan->workspace, 1);
+  } catch (const Error& error) {  // made anew instead
+    if (logs()) std::fprintf(stderr, "cuda: %s: kept plan not read: %s\n", line.c_str(), error.what());
+    return nullptr;
+  }
+  if (logs())
+    std::fprintf(stderr, "cuda: %s: read in %.3f s, %zu bytes\n", line.c_str(), seconds_since(start),
+                 text->size());
+  return plan;
+}
+
+void ConvPlans::store(const std::string& line, const Plan& plan) {
+  if (plan.to_make < kLongToMake || store_.empty()) return;
+  try {
+    std::int64_t size = 0;
+    check(cudnn().get_attribute(plan.plan.handle(), CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION,
+                                CUDNN_TYPE_CHAR, 0, &size, nullptr),
+          "cudnnBackendGetAttribute");
+    std::string text(static_cast<std::size_t>(size), '\0');
+    text.resize(static_cast<std::size_t>(
+        plan.plan.get(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, text.data(), size)));
+    keep_cached(stored_at(line), line, text);
+  } catch (const Error& error) {  // cuDNN does not write down every engine's plan
+    if (logs()) std::fprintf(stderr, "cuda: %s: plan not kept: %s\n", line.c_str(), error.what());
+  }
+  if (logs()) std::fprintf(stderr, "cuda: %s: made in %.3f s\n", line.c_str(), plan.to_make);
 }
 
 bool ConvPlans::execute(const Plan& plan, const ConvArrays& arrays, void* workspace) {
@@ -197,7 +256,10 @@ void ConvPlans::open_files() {
     check(cudnn().create(&handle_), "cudnnCreate");
     check(cudnn().set_stream(handle_, backend_.stream()), "cudnnSetStream");
     const std::string cache = cache_folder();
-    if (!cache.empty()) shared_ = PlanFile(cache + '/' + backend_.plan_file_name());
+    if (!cache.empty()) {
+      shared_ = PlanFile(cache + '/' + backend_.plan_file_name());
+      store_ = std::filesystem::path(shared_.path()).replace_extension("");
+    }
   }
   const std::string folder = plan_folder();
   if (folder == own_folder_) return;
@@ -217,10 +279,7 @@ std::optional<std::unique_ptr<ConvPlans::Plan>> ConvPlans::from_files(const Conv
     if (engine == nullptr) continue;
     std::unique_ptr<Plan> plan;
     try {
-      if (!engine->apart) {
-        const Descriptor graph = problem.graph(handle_, engine->copied);
-        plan = plan_of(problem, configuration_of(graph, *engine), engine->copied);
-      }
+      if (!engine->apart) plan = plan_of(problem, *engine);
       if (plan != nullptr || engine->apart) {
         if (file != &own_ && !own_folder_.empty()) own_.keep(problem.name, *engine);
         return plan;
@@ -240,7 +299,10 @@ std::unique_ptr<ConvPlans::Plan> ConvPlans::find_or_choose(const ConvProblem& pr
   std::unique_ptr<Plan> plan = choose(problem);
   if (problem.arrays.epilogue != nullptr && !pays(plan.get(), problem, apart)) plan.reset();
   if (backend_.capturing()) return plan;
-  if (plan != nullptr) keep(problem.name, plan->engine);
+  if (plan != nullptr) {
+    keep(problem.name, plan->engine);
+    store(line_of(problem.name, plan->engine), *plan);
+  }
   if (plan == nullptr && problem.arrays.epilogue != nullptr) keep(problem.name, apart_engine());
   return plan;
 }

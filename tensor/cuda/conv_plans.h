@@ -17,6 +17,9 @@
 // element at [8, 128, 128, 256] where the plain engine errs by 1.0e-5. That looks like Winograd in float;
 // cuDNN does not say. So strict f32 weight gradients also admit no workspace larger than the operands.
 //
+// Making a plan takes a millisecond, or a quarter of a second where the engine is compiled for the graph:
+// such plans are kept as cuDNN writes them down, a file each, in a folder beside the plan file.
+//
 // A convolution with an epilogue is one graph too, where that pays: it is timed against the convolution and a
 // pass of ours, and its first result is compared with theirs before it is trusted.
 //
@@ -82,6 +85,12 @@ class ConvPlans {
   void keep(const std::string& name, const Engine& engine);
   std::unique_ptr<Plan> choose(const ConvProblem& problem);
   std::unique_ptr<Plan> plan_of(const ConvProblem& problem, Descriptor configuration, bool copied);
+  /// The plan of an engine that a file names; from the store where that has it. Null: not for this problem.
+  std::unique_ptr<Plan> plan_of(const ConvProblem& problem, const Engine& engine);
+  std::string stored_at(const std::string& line) const;
+  std::unique_ptr<Plan> from_store(const std::string& line, const Engine& engine);
+  /// Puts a plan into the store if it took long to make.
+  void store(const std::string& line, const Plan& plan);
   bool execute(const Plan& plan, const ConvArrays& arrays, void* workspace);
   /// Microseconds a call; infinity where it does not run, or takes more than `most`.
   double time(const std::function<bool()>& run, double most);
@@ -93,6 +102,7 @@ class ConvPlans {
   cudnnHandle_t handle_ = nullptr;
   PlanFile shared_, own_;  // the cache's, and the one that set_plan_folder names
   std::string own_folder_;
+  std::string store_;      // a folder beside the cache's file; empty: none
   bool searched_ = false;  // the line that says so was printed
   /// Null: no engine qualifies.
   Plans plans_;

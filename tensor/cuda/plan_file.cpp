@@ -1,28 +1,14 @@
 #include "tensor/cuda/plan_file.h"
 
-#include <unistd.h>
-
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
+
+#include "tensor/cache_folder.h"
 
 namespace om::cuda {
 namespace {
 
 constexpr const char* kTitle = "onemodel convolution plans 1";
-
-/// "conv2d ... | plain 17 2=1 12=0": after the bar the graph's form, the engine's number and its knobs.
-std::string line_of(const std::string& convolution, const Engine& engine) {
-  std::string line = convolution + " | " +
-                     (engine.apart    ? "apart"
-                      : engine.copied ? "copied"
-                                      : "plain") +
-                     ' ' + std::to_string(engine.number);
-  for (const auto& [type, value] : engine.knobs)
-    line += ' ' + std::to_string(type) + '=' + std::to_string(value);
-  return line;
-}
 
 bool parse(const std::string& line, std::string& convolution, Engine& engine) {
   const std::size_t bar = line.find(" | ");
@@ -46,6 +32,17 @@ bool parse(const std::string& line, std::string& convolution, Engine& engine) {
 
 }  // namespace
 
+std::string line_of(const std::string& convolution, const Engine& engine) {
+  std::string line = convolution + " | " +
+                     (engine.apart    ? "apart"
+                      : engine.copied ? "copied"
+                                      : "plain") +
+                     ' ' + std::to_string(engine.number);
+  for (const auto& [type, value] : engine.knobs)
+    line += ' ' + std::to_string(type) + '=' + std::to_string(value);
+  return line;
+}
+
 PlanFile::PlanFile(std::string path) : path_(std::move(path)) { read(); }
 
 void PlanFile::read() {
@@ -68,31 +65,9 @@ bool PlanFile::keep(const std::string& convolution, const Engine& engine) {
   engines_.insert_or_assign(convolution, engine);
   if (path_.empty()) return false;
   read();  // what another process found meanwhile
-  std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), error);
-  const std::string temporary = path_ + '.' + std::to_string(getpid());
-  {
-    std::ofstream file(temporary, std::ios::trunc);
-    file << kTitle << '\n';
-    for (const auto& [name, choice] : engines_) file << line_of(name, choice) << '\n';
-    if (!file.flush()) {
-      file.close();
-      std::filesystem::remove(temporary, error);
-      return false;
-    }
-  }
-  std::filesystem::rename(temporary, path_, error);
-  if (!error) return true;
-  std::filesystem::remove(temporary, error);
-  return false;
-}
-
-std::string cache_folder() {
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/')
-    return std::string(cache) + "/onemodel";
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
-    return std::string(home) + "/.cache/onemodel";
-  return {};
+  std::string text = std::string(kTitle) + '\n';
+  for (const auto& [name, choice] : engines_) text += line_of(name, choice) + '\n';
+  return replace_cached(path_, text);
 }
 
 }  // namespace om::cuda

@@ -32,7 +32,7 @@ class PlanFile {
   std::map<std::string, Engine, std::less<>> engines_;
 };
 
-/// ~/.cache/onemodel (or XDG_CACHE_HOME's); empty where the user has no home.
-std::string cache_folder();
+/// "conv2d ... | plain 17 2=1 12=0": after the bar the graph's form, the engine's number and its knobs.
+std::string line_of(const std::string& convolution, const Engine& engine);
 
 }  // namespace om::cuda
