@@ -14,13 +14,12 @@
 #include "io/same_file.h"
 #include "train/codes.h"
 #include "train/evaluate.h"
+#include "train/samples.h"
 
 namespace om {
 namespace {
 
-constexpr std::int64_t kMaxCount = 1'000'000;      // the names have six digits
-constexpr std::int64_t kAverageOf = 4096;          // w for an average that the file lacks
-constexpr std::uint64_t kNoiseDraws = 1ULL << 32;  // latents and noise of one seed are different numbers
+constexpr std::int64_t kMaxCount = 1'000'000;  // the names have six digits
 
 struct GenerateOptions {
   std::string generator, prefix, latents, noise, out, tensors;
@@ -35,8 +34,9 @@ class NoiseSource {
   /// `mode`: stored, random, zero, or empty for stored where the generator has it and random elsewhere.
   NoiseSource(const Decoder& decoder, const std::string& file, std::string mode, const Codes& latents,
               std::int64_t seed, Backend& backend)
-      : decoder_(decoder), latents_(latents), random_(static_cast<std::uint64_t>(seed), backend) {
-    random_.set_state({static_cast<std::uint64_t>(seed), kNoiseDraws});
+      : decoder_(decoder),
+        latents_(latents),
+        random_(sample_noise(static_cast<std::uint64_t>(seed), backend)) {
     const bool stored = !decoder.stored_noise().empty();
     if (mode.empty()) mode = stored ? "stored" : "random";
     if (mode == "stored" && !stored) fail<InputError>(file, ": holds no stored noise");
@@ -61,12 +61,6 @@ class NoiseSource {
   std::vector<Tensor> fixed_;
 };
 
-Tensor average_of(const Decoder& decoder, Backend& backend) {
-  if (decoder.latent_average().defined()) return decoder.latent_average();
-  RandomSource random(0, backend);  // the same average whatever seed the images have
-  return estimate_latent_average(decoder, kAverageOf, random);
-}
-
 std::filesystem::path numbered(const std::filesystem::path& folder, std::int64_t n) {
   std::string name = std::to_string(n);
   return folder / (std::string(6 - std::min<std::size_t>(6, name.size()), '0') + name + ".png");
@@ -89,8 +83,7 @@ int generate(const GenerateOptions& options, const Common& common) {
   const std::unique_ptr<Decoder> decoder = load_generator(options.generator, backend, load);
   Codes latents;
   if (options.latents.empty()) {
-    RandomSource random(static_cast<std::uint64_t>(common.seed), backend);
-    latents.z = random.normal({count, decoder->z_width()});
+    latents.z = sample_latents(*decoder, static_cast<std::uint64_t>(common.seed), count, backend);
   } else {
     latents = read_codes(options.latents, *decoder, backend);
   }
@@ -103,7 +96,7 @@ int generate(const GenerateOptions& options, const Common& common) {
   make_folder(options.out);
   if (!options.tensors.empty()) expect_writable(options.tensors);
   catch_interrupts();
-  const Tensor average = options.truncation ? average_of(*decoder, backend) : Tensor();
+  const Tensor average = options.truncation ? truncation_average(*decoder, backend) : Tensor();
 
   std::vector<Tensor> used, images;
   Pace pace(static_cast<std::size_t>(latents.count()));

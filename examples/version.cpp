@@ -5,6 +5,8 @@
 #include <CLI/Version.hpp>
 
 #include "examples/commit.h"  // made at every build: kVersion, kCommit
+#include "examples/http_server.h"
+#include "examples/web_files.h"
 #include "io/libraries.h"
 #include "tensor/error.h"
 #include "tensor/registry.h"
@@ -29,7 +31,14 @@ std::string version_text() {
   out += "\n";
   for (const auto& [name, version] : library_versions()) out += name + " " + version + "\n";
   out += text("fmt ", FMT_VERSION / 10000, ".", FMT_VERSION / 100 % 100, ".", FMT_VERSION % 100, "\n");
-  return out + "CLI11 " + CLI11_VERSION + "\n";
+  out += text("CLI11 ", CLI11_VERSION, "\ncpp-httplib ", http_library_version(), "\n");
+  const std::string_view chart =
+      web::chart_min_js.substr(0, web::chart_min_js.find("https"));  // its first comment
+  const std::size_t name = chart.find("Chart.js v");
+  if (name != std::string_view::npos)
+    out +=
+        text("Chart.js ", chart.substr(name + 10, chart.find_first_of(" \r\n", name + 10) - name - 10), "\n");
+  return out;
 }
 
 }  // namespace om

@@ -9,6 +9,7 @@
 namespace om::web {
 
 extern const std::string_view report_html, report_css, report_js, curves_js, look_css;
+extern const std::string_view serve_html, serve_css, ask_js, serve_js;
 /// Chart.js as Debian has it, its licence on top; and the package's licence text.
 extern const std::string_view chart_min_js, copyright;
 

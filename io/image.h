@@ -20,6 +20,21 @@ namespace om {
 /// Pixels an image file may claim; checked in its header, before any pixel is allocated.
 inline constexpr int64_t kMaxImagePixels = 100'000'000;
 
+/// While it lives, in this thread, they may claim no more than this: for pictures that strangers send.
+class PixelLimit {
+ public:
+  explicit PixelLimit(int64_t pixels) : before_(limit_) { limit_ = pixels; }
+  ~PixelLimit() { limit_ = before_; }
+  PixelLimit(const PixelLimit&) = delete;
+  PixelLimit& operator=(const PixelLimit&) = delete;
+
+  static int64_t here() { return limit_; }
+
+ private:
+  static inline thread_local int64_t limit_ = kMaxImagePixels;
+  int64_t before_;
+};
+
 /// Bytes an image file may have.
 inline constexpr uint64_t kMaxImageFileBytes = uint64_t{512} << 20;
 

@@ -23,9 +23,10 @@ inline std::string one_line(const std::filesystem::path& file) { return shown(fi
 /// Refuses a header over the cap on pixels.
 inline void check_claimed_size(int64_t width, int64_t height, std::string_view name) {
   if (width < 1 || height < 1) fail<InputError>(name, ": claims an empty image of ", width, "x", height);
-  if (width > kMaxImagePixels || height > kMaxImagePixels || width * height > kMaxImagePixels) {
-    fail<InputError>(name, ": ", width, "x", height, " pixels, over the limit of ",
-                     kMaxImagePixels / 1'000'000, " megapixels");
+  const int64_t most = PixelLimit::here();
+  if (width > most || height > most || width * height > most) {
+    fail<InputError>(name, ": ", width, "x", height, " pixels, over the limit of ", most / 1'000'000,
+                     " megapixels");
   }
 }
 

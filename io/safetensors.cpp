@@ -257,11 +257,15 @@ SafeTensors parse_safetensors(std::span<const std::byte> bytes, const std::strin
   return load_all(memory_source(bytes, name));
 }
 
-void write_safetensors(const std::string& path, const SafeTensors& content) {
+namespace {
+
+using TensorOrder = std::vector<std::pair<const std::string*, const FileTensor*>>;
+
+/// What stands before the tensors' bytes, and the order in which these follow.
+std::string head_of(const std::string& path, const SafeTensors& content, TensorOrder& order) {
   const auto check_text = [&](const std::string& s, const char* what) {
     if (!is_utf8_text(s)) fail(path, ": cannot write: ", what, " \"", printable(s), "\" is not UTF-8 text");
   };
-  std::vector<std::pair<const std::string*, const FileTensor*>> order;
   for (const auto& [name, tensor] : content.tensors) {
     check_text(name, "tensor name");
     if (name == "__metadata__") fail(path, ": cannot write: a tensor cannot be named __metadata__");
@@ -307,11 +311,26 @@ void write_safetensors(const std::string& path, const SafeTensors& content) {
   if (header.size() > max_header) fail(path, ": cannot write: a safetensors header holds at most 100 MB");
 
   const auto length = static_cast<std::uint64_t>(header.size());
+  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + header;
+}
+
+}  // namespace
+
+void write_safetensors(const std::string& path, const SafeTensors& content) {
+  TensorOrder order;
+  const std::string head = head_of(path, content, order);
   AtomicFile file(path);
-  file.write(std::as_bytes(std::span(&length, 1)));
-  file.write(header);
+  file.write(head);
   for (const auto& [name, tensor] : order) file.write(tensor->data);
   file.commit();
+}
+
+std::string safetensors_bytes(const SafeTensors& content, const std::string& name) {
+  TensorOrder order;
+  std::string bytes = head_of(name, content, order);
+  for (const auto& [tensor_name, tensor] : order)
+    bytes.append(reinterpret_cast<const char*>(tensor->data.data()), tensor->data.size());
+  return bytes;
 }
 
 }  // namespace om

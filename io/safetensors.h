@@ -65,5 +65,7 @@ SafeTensors parse_safetensors(std::span<const std::byte> bytes, const std::strin
 /// every tensor aligned), then by name, as the Python package orders them; the header padded with spaces to a
 /// multiple of 8. Error where a tensor's bytes do not fit its shape or a name is not UTF-8.
 void write_safetensors(const std::string& path, const SafeTensors& content);
+/// The same bytes in memory; `name` stands for the file in errors.
+std::string safetensors_bytes(const SafeTensors& content, const std::string& name);
 
 }  // namespace om

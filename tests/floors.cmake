@@ -19,7 +19,7 @@ set(libraries
   "png" "io" "jpeglib" "io" "zip\\.h" "io" "webp/" "io" "zlib\\.h" "io"
   "nlohmann/" "io|train|examples"
   "fmt/" "io|train|examples"
-  "CLI/" "examples"
+  "CLI/" "examples" "httplib" "examples"
   "gtest/" "tests"
   "benchmark/" "benchmarks")
 set(errors "")

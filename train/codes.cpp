@@ -81,7 +81,7 @@ Codes read_codes(const std::string& path, const Decoder& decoder, Backend& backe
   return codes;
 }
 
-void write_codes(const std::string& path, const std::vector<Code>& codes, Projection projection) {
+SafeTensors contents_of(const std::vector<Code>& codes, Projection projection) {
   const NoGrad no_grad;
   std::vector<Tensor> latents;
   std::vector<std::vector<Tensor>> noise;
@@ -94,7 +94,11 @@ void write_codes(const std::string& path, const std::vector<Code>& codes, Projec
   if (!latents.empty()) out.tensors[name_of(projection)] = to_file(concat(latents, 0));
   for (std::size_t i = 0; i < noise.size(); ++i)
     out.tensors[text("noise.", i)] = to_file(concat(noise[i], 0), layouts::image);
-  write_tensors(path, out);
+  return out;
+}
+
+void write_codes(const std::string& path, const std::vector<Code>& codes, Projection projection) {
+  write_tensors(path, contents_of(codes, projection));
 }
 
 }  // namespace om

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "io/safetensors.h"
 #include "models/autoencoder.h"
 
 namespace om {
@@ -29,6 +30,8 @@ Codes read_codes(const std::string& path, const Decoder& decoder, Backend& backe
 /// it does not tell.
 std::optional<std::int64_t> size_of_codes(const std::string& path);
 
+/// What such a file holds of `codes`, one per image and all of one kind.
+SafeTensors contents_of(const std::vector<Code>& codes, Projection projection);
 /// Writes what `codes`, one per image and all of one kind, hold. The latent is named after `projection`.
 void write_codes(const std::string& path, const std::vector<Code>& codes, Projection projection);
 

@@ -8,7 +8,11 @@
 
 #include <array>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 #include <stdexcept>
 
@@ -112,6 +116,56 @@ ProgramRun onemodel_in_shell(const std::string& script, const std::vector<std::s
 ProgramRun onemodel_interrupted(const std::vector<std::string>& arguments, const std::string& text,
                                 int signal) {
   return spawn(ONEMODEL_PROGRAM, joined({ONEMODEL_PROGRAM}, arguments), text, signal);
+}
+
+RunningProgram::RunningProgram(const std::vector<std::string>& arguments) {
+  log_ = (std::filesystem::temp_directory_path() / "onemodel-said-XXXXXX").string();
+  const int log = ::mkostemp(log_.data(), O_CLOEXEC);
+  if (log < 0) throw std::runtime_error("no file " + log_);
+  std::vector<std::string> words = joined({ONEMODEL_PROGRAM}, arguments);
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, log, 2);
+  const int error = ::posix_spawn(&pid_, ONEMODEL_PROGRAM, &actions, nullptr, pointers.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  ::close(log);
+  if (error != 0) throw std::runtime_error(std::string(ONEMODEL_PROGRAM) + ": " + std::strerror(error));
+}
+
+RunningProgram::~RunningProgram() {
+  if (pid_ > 0) {
+    send(SIGKILL);
+    end();
+  }
+  std::filesystem::remove(log_);
+}
+
+std::string RunningProgram::said() const {
+  std::ifstream in(log_, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+bool RunningProgram::says(const std::string& text) const {
+  for (int i = 0; i < 2000; ++i, ::usleep(10'000))
+    if (said().find(text) != std::string::npos) return true;
+  return false;
+}
+
+void RunningProgram::send(int signal) const { ::kill(pid_, signal); }
+
+ProgramRun RunningProgram::end() {
+  ProgramRun run;
+  int status = 0;
+  ::waitpid(pid_, &status, 0);
+  pid_ = 0;
+  run.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  run.err = said();
+  return run;
 }
 
 }  // namespace om::test

@@ -25,4 +25,26 @@ ProgramRun onemodel_in_shell(const std::string& script, const std::vector<std::s
 ProgramRun onemodel_interrupted(const std::vector<std::string>& arguments, const std::string& text,
                                 int signal = SIGINT);
 
+/// A program that goes on until it is told to end.
+class RunningProgram {
+ public:
+  explicit RunningProgram(const std::vector<std::string>& arguments);
+  ~RunningProgram();  ///< Kills it where it still runs.
+  RunningProgram(const RunningProgram&) = delete;
+  RunningProgram& operator=(const RunningProgram&) = delete;
+
+  int pid() const { return pid_; }
+  /// What it said on stderr so far.
+  std::string said() const;
+  /// Waits for a text on stderr; false where it does not come within 20 seconds.
+  bool says(const std::string& text) const;
+  void send(int signal) const;
+  /// Waits for its end; out is empty.
+  ProgramRun end();
+
+ private:
+  int pid_ = 0;
+  std::string log_;
+};
+
 }  // namespace om::test

@@ -88,8 +88,9 @@ TEST_F(UsageTest, VersionSaysWhatItIsMadeOf) {
   const ProgramRun run = onemodel({"--version"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_TRUE(run.out.starts_with("onemodel 0.")) << run.out;
-  for (const char* part : {"\ncommit ", "\nbackends ", " cpu", " reference", "\nlibpng 1.", "\nlibwebp ",
-                           "\nlibzip ", "\nlibjpeg-turbo ", "\nzlib ", "\nCLI11 ", "\nfmt "})
+  for (const char* part :
+       {"\ncommit ", "\nbackends ", " cpu", " reference", "\nlibpng 1.", "\nlibwebp ", "\nlibzip ",
+        "\nlibjpeg-turbo ", "\nzlib ", "\nCLI11 ", "\nfmt ", "\ncpp-httplib 0.", "\nChart.js 3."})
     EXPECT_NE(run.out.find(part), std::string::npos) << part << "\n" << run.out;
 }
 

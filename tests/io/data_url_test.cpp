@@ -21,7 +21,10 @@ std::vector<std::uint8_t> decoded(const std::string& url) {
   for (const char c : url.substr(url.find(',') + 1)) {
     if (c == '=') break;
     group = group << 6 | static_cast<std::uint32_t>(digits.find(c));
-    if ((bits += 6) >= 8) bytes.push_back(static_cast<std::uint8_t>(group >> (bits -= 8)));
+    bits += 6;
+    if (bits < 8) continue;
+    bits -= 8;
+    bytes.push_back(static_cast<std::uint8_t>(group >> bits));
   }
   return bytes;
 }

@@ -1,0 +1,61 @@
+// How the page asks its server. Every slider's questions form a channel and are numbered; the server drops those
+// that newer ones have overtaken (status 204), and an answer is shown only if none to a newer question was.
+"use strict";
+
+const tab = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+class Refused extends Error {
+  constructor(status, line) {
+    super(line);
+    this.status = status;
+  }
+}
+
+/// The answer to a question, as JSON or, with `whole`, as a blob; null where it is stale.
+async function ask(path, question, whole = false) {
+  const response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(question) });
+  if (response.status === 204) return null;
+  if (!response.ok) throw new Refused(response.status, (await response.text()).trim());
+  return whole ? response.blob() : response.json();
+}
+
+/// A picture's file sent to be encoded.
+async function upload(file) {
+  const response = await fetch("/api/pictures", { method: "POST",
+    headers: { "Content-Type": "application/octet-stream" }, body: file });
+  if (!response.ok) throw new Refused(response.status, (await response.text()).trim());
+  return response.json();
+}
+
+/// Questions of one kind, of which the newest counts. `make` says what to ask at the moment, null for nothing;
+/// `show` gets the answer; `failed` what went wrong.
+class Channel {
+  constructor(path, make, show, failed) {
+    Object.assign(this, { path, make, show, failed, name: tab + " " + path, number: 0, shown: 0, due: false });
+  }
+
+  /// Asks with the next frame: several changes within one are one question.
+  changed() {
+    if (this.due) return;
+    this.due = true;
+    requestAnimationFrame(() => {
+      this.due = false;
+      this.send();
+    });
+  }
+
+  async send() {
+    const question = this.make();
+    if (question === null) return;
+    const number = ++this.number;
+    try {
+      const answer = await ask(this.path, { ...question, channel: this.name, number });
+      if (answer === null || number < this.shown) return;
+      this.shown = number;
+      this.show(answer);
+    } catch (problem) {
+      if (number === this.number) this.failed(problem);
+    }
+  }
+}
