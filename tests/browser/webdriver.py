@@ -32,9 +32,9 @@ def missing():
 
 
 class Browser:
-    """`with Browser() as b`: a Chromium without a window, of its own profile."""
+    """`with Browser() as b`: a Chromium without a window, of its own profile; `rules` say where names lead."""
 
-    def __init__(self, width=1280, height=900, dark=False):
+    def __init__(self, width=1280, height=900, rules=""):
         self.profile = tempfile.mkdtemp(prefix="onemodel-browser-")
         self.log = open(os.path.join(self.profile, "driver.log"), "w+")
         self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=self.log, stderr=subprocess.STDOUT)
@@ -44,8 +44,8 @@ class Browser:
                          "--disable-extensions", "--disable-background-networking", "--disable-component-update",
                          "--disable-sync", "--no-default-browser-check", "--hide-scrollbars",
                          f"--window-size={width},{height}", f"--user-data-dir={self.profile}/profile"]
-            if dark:
-                arguments.append("--force-dark-mode")
+            if rules:
+                arguments.append(f"--host-resolver-rules={rules}")
             options = {"args": arguments, "binary": shutil.which("chromium")}
             wanted = {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options,
                                       "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}}
@@ -104,6 +104,10 @@ class Browser:
         """What the script, a function's body, returns."""
         return self._do("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
+    def run_async(self, script, *arguments):
+        """What the script hands to the function that is its last argument."""
+        return self._do("POST", "/execute/async", {"script": script, "args": list(arguments)})
+
     def until(self, script, *arguments, seconds=20):
         """The script's first value that is not false."""
         end = time.monotonic() + seconds
@@ -157,6 +161,11 @@ class Browser:
             "format": "png", "captureBeyondViewport": whole}})["data"]
         with open(path, "wb") as file:
             file.write(base64.b64decode(value))
+
+    def downloads(self, folder):
+        """Where what is downloaded goes."""
+        self._do("POST", "/goog/cdp/execute", {"cmd": "Browser.setDownloadBehavior", "params": {
+            "behavior": "allow", "downloadPath": str(folder)}})
 
     # tabs
 
