@@ -30,24 +30,29 @@ Evaluation::Evaluation(std::vector<EvalData> data, EvalTask task, const FidNetwo
       backend_(backend),
       hooks_(std::move(hooks)) {}
 
-void Evaluation::run(const std::string& name, const Autoencoder& model) {
-  models_.push_back(name);
+EvalNetwork network_of(const std::string& name, const Autoencoder& model, std::uint64_t seed,
+                       Backend& backend) {
+  return {name, model.decoder().size(), largest_map_bytes(model),
+          reconstruction(model, NoiseMaps::predicted, seed, MapsFor::each, backend)};
+}
+
+void Evaluation::run(const EvalNetwork& network) {
+  models_.push_back(network.name);
   images_ = 0;
-  const std::int64_t side = model.decoder().size();
+  const std::int64_t side = network.side;
   const bool fresh = std::find(input_sides_.begin(), input_sides_.end(), side) == input_sides_.end();
   if (fresh) input_sides_.push_back(side);
   const bool with_input = fresh && !task_.sigmas.empty();
-  const std::int64_t batch = task_.batch.value_or(default_batch(backend_, largest_map_bytes(model)));
-  Inference inference(side, batch, work_of(model, with_input), backend_);
+  const std::int64_t batch = task_.batch.value_or(default_batch(backend_, network.largest_map_bytes));
+  Inference inference(side, batch, measured(network.work, with_input), backend_);
   for (std::size_t data = 0; data < data_.size(); ++data)
     for (std::size_t sigma = 0; sigma < std::max<std::size_t>(1, task_.sigmas.size()); ++sigma)
       run_on(data, sigma, side, inference, with_input);
-  speeds_.emplace_back(name, static_cast<double>(images_) / std::max(inference.seconds(), 1e-9));
+  speeds_.emplace_back(network.name, static_cast<double>(images_) / std::max(inference.seconds(), 1e-9));
 }
 
 /// Outputs: the images; with a network their features for both variants, and those of the noisy inputs.
-Inference::Work Evaluation::work_of(const Autoencoder& model, bool with_input) const {
-  Inference::Work work = reconstruction(model, NoiseMaps::predicted, task_.seed, MapsFor::each, backend_);
+Inference::Work Evaluation::measured(Inference::Work work, bool with_input) const {
   if (network_ == nullptr) return work;
   work.measure = [this, with_input](const Inference::Inputs& in, const Inference::Outputs& made) {
     Inference::Outputs features;

@@ -1,7 +1,7 @@
-// The paper's tables: models against folders of images, by PSNR, SSIM and FID (tables 1 and 3-5), and for
+// The paper's tables: networks against folders of images, by PSNR, SSIM and FID (tables 1 and 3-5), and for
 // denoising by the strength of the noise (table 2).
 //
-// Each image is resized to the model's size, goes through the model, and is measured against its input. FID
+// Each image is resized to the network's size, goes through it, and is measured against its input. FID
 // compares the 8-bit pictures that come out with the inputs at that size, and in the authors' variant the
 // images before they are clamped. Grey results are measured against grey inputs.
 #pragma once
@@ -29,6 +29,19 @@ struct EvalTask {
   std::optional<std::int64_t> batch = {};  ///< pictures computed together; unset: the backend's default
 };
 
+/// What is measured: any network from pictures to pictures of one size.
+struct EvalNetwork {
+  std::string name;
+  std::int64_t side = 0;               ///< pixels
+  std::int64_t largest_map_bytes = 0;  ///< of one picture in float32, for the default batch
+  /// Its forward gives one output, the images [N, S, S, 3] about [-1, 1], not clamped.
+  Inference::Work work = {};
+};
+
+/// An autoencoder's reconstructions, with the noise maps that it predicts. The model must outlive it.
+EvalNetwork network_of(const std::string& name, const Autoencoder& model, std::uint64_t seed,
+                       Backend& backend);
+
 /// Numbers are empty where they were not measured or are undefined.
 struct EvalRow {
   std::string model, data;
@@ -47,8 +60,8 @@ class Evaluation {
   Evaluation(std::vector<EvalData> data, EvalTask task, const FidNetwork* network, FeatureCache cache,
              Backend& backend, ImageHooks hooks);
 
-  /// Measures one model on all data. InputError where a folder holds no readable image.
-  void run(const std::string& name, const Autoencoder& model);
+  /// Measures one network on all data. InputError where a folder holds no readable image.
+  void run(const EvalNetwork& network);
 
   /// By data, then sigma, then model as they were run, the noisy input first.
   std::vector<EvalRow> rows() const;
@@ -64,7 +77,7 @@ class Evaluation {
     auto operator<=>(const Place&) const = default;
   };
 
-  Inference::Work work_of(const Autoencoder& model, bool with_input) const;
+  Inference::Work measured(Inference::Work work, bool with_input) const;
   void run_on(std::size_t data, std::size_t sigma, std::int64_t side, Inference& inference, bool with_input);
   const FeatureStatistics& inputs_of(std::size_t data, std::int64_t side, FidVariant variant);
   EvalRow row_of(std::size_t data, std::size_t sigma, const std::string& name, std::int64_t side,

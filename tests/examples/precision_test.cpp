@@ -88,7 +88,10 @@ TEST_F(PrecisionTest, EveryCommandTakesIt) {
       {"info", model},
       {"import", generator, "-o", path("imported.safetensors")},
       {"export", generator, "-o", path("exported.pt")},
-      {"train", "--generator", generator, "--images", photos, "--out", path("run"), "--iterations", "1"}};
+      {"train", "--generator", generator, "--images", photos, "--out", path("run"), "--iterations", "1"},
+      {"dncnn", "--images", photos, "--out", path("dncnn.safetensors"), "--size", "16", "--layers", "4",
+       "--channels", "8", "--batch", "2", "--iterations", "5", "--val", photos},
+      {"dncnn", "--model", path("dncnn.safetensors"), "--data", "photos=" + photos, "--out", path("n")}};
   for (const Words& words : commands) {
     const ProgramRun done = run(words, "bf16");
     EXPECT_EQ(done.exit_code, 0) << words[0] << " " << words[1] << "\n" << done.err;
