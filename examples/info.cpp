@@ -1,11 +1,17 @@
 // onemodel info: what a checkpoint holds.
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 
 #include "examples/common.h"
+#include "examples/models.h"
 #include "io/bytes.h"
 #include "io/model_file.h"
+#include "io/same_file.h"
+#include "io/shown.h"
+#include "tensor/dry.h"
+#include "train/model_graph.h"
 
 namespace om {
 namespace {
@@ -27,7 +33,35 @@ std::map<std::string, Total> totals_of(const Checkpoint& checkpoint) {
   return totals;
 }
 
-int print_info(const std::string& file, bool list, const Common& common) {
+struct InfoOptions {
+  std::string file, graph;
+  bool tensors = false, step = false;
+};
+
+/// The file's networks as a graph, of a dry backend's: nothing is computed for it.
+int write_model_graph(const InfoOptions& options, const Common& common) {
+  expect_graph_ending(options.graph);
+  refuse_overwriting(options.graph, {options.file});
+  expect_writable(options.graph);
+  const std::unique_ptr<Backend> dry = dry_backend(open_backend(common));
+  const LayerGraph graph = naming_file(options.file, [&] {
+    Model model = load_model(read_checkpoint(options.file), *dry, saying_so());
+    return options.step ? derivative_graph(std::move(model), *dry) : layer_graph(std::move(model), *dry);
+  });
+  const std::string name = shown(std::filesystem::path(options.file).filename().string());
+  write_graph(
+      options.graph,
+      drawing_of(graph, options.step ? name + ": the gradient's way in a training step, shapes [N, H, W, C]"
+                                     : name + ": its layers, shapes [N, H, W, C]"));
+  note(text(options.graph, ": ", graph.boxes.size(), " boxes, ", graph.edges.size(), " edges"));
+  return kDone;
+}
+
+int print_info(const InfoOptions& options, const Common& common) {
+  if (options.step && options.graph.empty()) fail<UsageError>("info: --step is for --graph");
+  if (!options.graph.empty()) return write_model_graph(options, common);
+  const std::string& file = options.file;
+  bool list = options.tensors;
   const Session session(common);
   Backend& backend = session.backend();
   const Checkpoint checkpoint = read_checkpoint(file);
@@ -57,16 +91,15 @@ int print_info(const std::string& file, bool list, const Common& common) {
 }
 
 Command info_command() {
-  struct Options {
-    std::string file;
-    bool tensors = false;
-  };
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<InfoOptions>();
   return {"info",
           "Print what a checkpoint holds",
           {{"FILE", "", &o->file, "Checkpoint, PyTorch's or ours", kRequired},
-           {"--tensors", "", &o->tensors, "List every tensor, as it does where no network is known"}},
-          [o](const Common& common) { return print_info(o->file, o->tensors, common); }};
+           {"--tensors", "", &o->tensors, "List every tensor, as it does where no network is known"},
+           {"--graph", "OUT", &o->graph,
+            "Draw the model instead, .svg (through Graphviz) or .dot: a box a layer"},
+           {"--step", "", &o->step, "With --graph: the derivative graph of a training step"}},
+          [o](const Common& common) { return print_info(*o, common); }};
 }
 
 const Subcommand here(info_command);

@@ -194,6 +194,19 @@ class ReportTest(PageTest):
         self.assertEqual(self.browser.console(), [])
 
 
+class GraphTest(PageTest):
+    def test_a_model_as_svg(self):
+        for name, more in (("model", []), ("step", ["--step"])):
+            run("info", work / "two/model.safetensors", "--graph", work / f"{name}.svg", *more)
+            self.browser.open((work / f"{name}.svg").as_uri())
+            says = self.browser.run("return [...document.querySelectorAll('text')].map((t) => t.textContent)")
+            for word in ("latent_encoder", "noise_encoder", "decoder", "start_block", "conv2d"):
+                self.assertIn(word, says)
+            self.assertGreater(self.browser.run("return document.querySelectorAll('g.node').length"), 100)
+            self.keep(f"graph-{name}")
+        self.assertEqual(self.browser.console(), [])
+
+
 class Server:
     """`onemodel serve` while the block lasts."""
 
