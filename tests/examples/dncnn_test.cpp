@@ -210,7 +210,7 @@ TEST_F(DnCnnTest, DoesWhatItsFileSays) {
       last(std::size_t{3} * 2 * 9);
   first[5] = 1;         // [0, 0, 1, 2]: red, to the right
   middle[9 + 4] = 1;    // [0, 1, 1, 1]: of the channel that is the first's bias alone
-  middle[18 + 4] = 1;   // [1, 0, 1, 1]
+  middle[18 + 4] = -1;  // [1, 0, 1, 1]
   last[9 + 4] = 0.25F;  // [0, 1, 1, 1]
   SafeTensors file;
   file.metadata = {{"kind", "dncnn"}, {"size", "16"}};
@@ -222,7 +222,7 @@ TEST_F(DnCnnTest, DoesWhatItsFileSays) {
   put("middle.0.conv.weight", {2, 2, 3, 3}, middle);
   put("middle.0.norm.weight", {2}, {1, 3});
   put("middle.0.norm.bias", {2}, {0, -0.5F});
-  put("middle.0.norm.running_mean", {2}, {0, 0.125F});
+  put("middle.0.norm.running_mean", {2}, {0, -0.5F});
   put("middle.0.norm.running_var", {2}, {1, 4});
   put("last.weight", {3, 2, 3, 3}, last);
   put("last.bias", {3}, {0.03125F, 0, -0.0625F});
@@ -240,7 +240,7 @@ TEST_F(DnCnnTest, DoesWhatItsFileSays) {
           return column < kSize ? pair.input.at(y, column, c) * 2 / 255.0 - 1 : 0.0;  // zeros around
         };
         const double inner = relu(value(x + 1, 0) + 0.25);
-        const double red = 0.25 * relu((inner - 0.125) * 3 / std::sqrt(4 + 1e-5) - 0.5) + 0.03125;
+        const double red = 0.25 * relu((0.5 - inner) * 3 / std::sqrt(4 + 1e-5) - 0.5) + 0.03125;
         for (const auto& [c, noise] : {std::pair(0, red), std::pair(1, 0.0), std::pair(2, -0.0625)})
           denoised.push_back(static_cast<float>(value(x, c) - noise));
       }
