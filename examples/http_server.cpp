@@ -49,15 +49,19 @@ class Crew : public httplib::TaskQueue {
   void enqueue(std::function<void()> task) override {
     std::unique_lock lock(mutex_);
     taken_.wait(lock, [&] { return tasks_.size() < HttpServer::kWaiting || ended_; });
-    tasks_.push_back(std::move(task));
-    count_ = tasks_.size();
-    if (idle_ < tasks_.size() && threads_.size() < HttpServer::kThreads) {
+    if (idle_ <= tasks_.size() && threads_.size() < HttpServer::kThreads) {
       try {
         threads_.emplace_back([this] { serve(); });
-      } catch (const std::system_error&) {  // those there are must do
-        if (threads_.empty()) throw;
+      } catch (const std::system_error&) {  // those that are there must do
+        if (threads_.empty()) {
+          lock.unlock();
+          task();
+          return;
+        }
       }
     }
+    tasks_.push_back(std::move(task));
+    count_ = tasks_.size();
     arrived_.notify_one();
   }
 
@@ -143,8 +147,8 @@ class Wire {
   void end(bool all_was_read) {
     ::shutdown(socket_, SHUT_WR);
     allow(all_was_read ? 0 : kLingerSeconds);
-    std::vector<char> rest(all_was_read ? 0 : 1 << 16);
-    while (!all_was_read && read(rest.data(), rest.size()) > 0) {
+    char rest[16384];
+    while (!all_was_read && read(rest, sizeof rest) > 0) {
     }
     ::close(socket_);
   }
@@ -280,9 +284,14 @@ class HttpServer::Guarded : public httplib::Server {
   int port() const { return port_; }
 
   void start() {
-    thread_ = std::thread([this] { listen_after_bind(); });
-    while (!is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    thread_ = std::thread([this] {
+      listen_after_bind();
+      over_ = true;
+    });
+    while (!is_running() && !over_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
+
+  bool is_over() const { return over_; }
 
   void end() {
     house_.ending = true;
@@ -357,6 +366,7 @@ class HttpServer::Guarded : public httplib::Server {
   }
 
   House house_;
+  std::atomic<bool> over_ = false;
   int port_ = -1;
   std::thread thread_;
 };
@@ -381,6 +391,7 @@ void HttpServer::post(const std::string& path, Post handler) {
 }
 
 void HttpServer::start() { server_->start(); }
+bool HttpServer::answers() const { return !server_->is_over(); }
 void HttpServer::stop() { server_->end(); }
 
 }  // namespace om

@@ -53,6 +53,8 @@ class HttpServer {
 
   /// Answers from now on, in threads of its own.
   void start();
+  /// False once it answers no more, by stop() or because the system took its socket away.
+  bool answers() const;
   /// Ends; connections that are being answered get their answers first.
   void stop();
 

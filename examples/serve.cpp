@@ -56,9 +56,10 @@ int serve(const ServeOptions& options, const Common& common) {
   add_page(server);
   server.start();
   note(text("serving http://127.0.0.1:", server.port(), "/ to this machine alone; Ctrl-C ends it"));
-  queue.serve([] { return interrupted().load(); });
+  queue.serve([&] { return interrupted() || !server.answers(); });
   queue.close();
   server.stop();
+  if (!interrupted()) fail("127.0.0.1:", server.port(), ": the system takes no more connections");
   note("ended");
   return kInterrupted;
 }

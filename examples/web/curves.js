@@ -5,7 +5,9 @@
 
 const kDashes = [[], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3], [10, 4]];
 const kGroups = [
-  { title: "Loss", takes: (name) => ["loss", "mse", "lpips"].includes(name) },
+  { title: "Loss", takes: (name) => ["loss", "mse", "lpips"].includes(name),
+    // without LPIPS the mean squared error is the loss
+    leaves: (name) => name === "mse" && !runs.some((run) => run.series.lpips) },
   { title: "PSNR in dB, validation", takes: (name) => name === "validation.psnr" },
   { title: "SSIM, validation", takes: (name) => name.startsWith("validation.ssim") },
   { title: "Learning rates", takes: (name) => name.startsWith("lr") },
@@ -107,6 +109,14 @@ function datasetsOf(group) {
   return datasets;
 }
 
+/// Of a logarithmic axis: powers of ten; over fewer decades their halves and doubles too, over one all.
+function logLabel(value) {
+  const decades = Math.log10(this.max / this.min);
+  const lead = Math.round(value / 10 ** Math.floor(Math.log10(value) + 1e-9));
+  const shown = decades > 3 ? [1] : decades > 1 ? [1, 2, 5] : [1, 2, 3, 4, 5, 6, 7, 8, 9];
+  return shown.includes(lead) ? shownNumber(value) : "";
+}
+
 function optionsOf() {
   const ink = style("--ink"), line = style("--line");
   const axis = { grid: { color: line }, ticks: { color: ink, maxRotation: 0, autoSkipPadding: 12 } };
@@ -120,7 +130,8 @@ function optionsOf() {
     },
     scales: {
       x: { type: "linear", min: settings.from ?? undefined, max: settings.to ?? undefined, ...axis },
-      y: { type: settings.log ? "logarithmic" : "linear", ...axis },
+      y: settings.log ? { type: "logarithmic", ...axis, ticks: { ...axis.ticks, callback: logLabel } }
+        : { type: "linear", ...axis },
     },
     plugins: {
       tooltip: { enabled: false },
@@ -146,6 +157,7 @@ function makeCurves() {
   for (const group of kGroups) {
     group.names = [...left].filter(group.takes);
     for (const name of group.names) left.delete(name);
+    if (group.leaves) group.names = group.names.filter((name) => !group.leaves(name));
     if (group.names.length === 0) continue;
     const canvas = make("canvas", { "aria-hidden": "true" });
     const frame = make("div", { class: "canvas", tabindex: "0", role: "img",
