@@ -1,6 +1,7 @@
 // batch_norm. With M pixels, x^ = (x - mean) r, r = 1 / sqrt(variance + eps) and h the gradient of the
 // normalised, scaled and shifted value (Ioffe and Szegedy 2015, section 3):
 //   d bias = sum h = s1,  d weight = sum h x^ = s2,  d x = weight r (h - s1 / M - x^ s2 / M)
+#include "autograd/all_sum.h"
 #include "autograd/fuse.h"
 #include "autograd/fused.h"
 #include "tensor/fused.h"
@@ -68,6 +69,21 @@ Gradients fast_rule(BatchNormKernels& kernels, const Saved& s, const Tensor& g, 
   return gradients;
 }
 
+/// By the statistics of all ranks' batches: the definition, with sums over the ranks in it. In ops alone, so
+/// that the gradients' sums go over the ranks too.
+BatchNormResult synchronised(const Tensor& x_, const Tensor& weight, const Tensor& bias,
+                             const Tensor& residual, DType images, const BatchNormOptions& o) {
+  const Tensor x = cast(x_, computed(images));
+  const double places = static_cast<double>(x.elements() / x.size(3)) * o.together->size();
+  const auto mean_over_ranks = [&](const Tensor& each) {
+    return all_sum(sum(each, {0, 1, 2}), *o.together) / places;
+  };
+  const Tensor mean = mean_over_ranks(x), centred = x - mean, variance = mean_over_ranks(square(centred));
+  const Tensor value = centred * rsqrt(variance + o.eps) * weight + bias;
+  return {cast(channel_activation(value, {.residual = residual, .slope = o.slope}), images), mean.detach(),
+          variance.detach()};
+}
+
 }  // namespace
 
 BatchNormResult batch_norm(const Tensor& x_, const Tensor& weight_, const Tensor& bias_,
@@ -90,6 +106,7 @@ BatchNormResult batch_norm(const Tensor& x_, const Tensor& weight_, const Tensor
   const Tensor x = cast(x_, images), residual = cast_if_defined(o.residual, images);
   const Tensor weight = cast(weight_, computed(images)), bias = cast(bias_, computed(images));
 
+  if (o.together != nullptr) return synchronised(x, weight, bias, residual, images, o);
   BatchNormResult result;
   const auto statistic = [&] { return Tensor::empty({1, 1, 1, x.size(3)}, computed(images), x.backend()); };
   result.mean = statistic(), result.variance = statistic();

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "autograd/ops.h"
+#include "tensor/communicator.h"
 
 namespace om {
 
@@ -32,6 +33,8 @@ struct BatchNormOptions {
   double eps = 1e-5;
   Tensor residual = {};  ///< added before the activation; x's shape
   double slope = 1;      ///< of the leaky relu that follows, in [0, 1]; 1: none
+  /// Statistics over the batches of all these ranks, which are of one size; null: of x alone.
+  Communicator* together = nullptr;
 };
 struct BatchNormResult {
   Tensor y;

@@ -78,6 +78,42 @@ Tensor seed(const Tensor& output, const GradOptions& options, std::size_t i) {
   return Tensor::full(output.shape(), 1, output.dtype(), output.backend());
 }
 
+/// Tells of gradients that are final: an input's is when the oldest node that takes it has been visited.
+class FinalGradients {
+ public:
+  FinalGradients(const std::vector<Tensor>& inputs, const std::vector<Node*>& nodes,
+                 const std::unordered_set<const Node*>& useful, const GradOptions& options)
+      : tell_(options.when_final) {
+    if (!tell_) return;
+    if (options.create_graph) fail("grad: when_final and create_graph exclude one another");
+    std::unordered_map<const Node*, std::size_t> number;
+    for (std::size_t i = 0; i < inputs.size(); ++i) number.emplace(inputs[i].node().get(), i);
+    std::unordered_set<const Node*> taken;
+    for (const Node* node : nodes) {  // oldest first
+      if (!useful.contains(node)) continue;
+      for (const auto& input : node->inputs)
+        if (const auto found = number.find(input.get());
+            found != number.end() && taken.insert(input.get()).second)
+          ends_[node].push_back(*found);
+    }
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      if (number.at(inputs[i].node().get()) == i && !taken.contains(inputs[i].node().get()))
+        ends_[nullptr].emplace_back(inputs[i].node().get(), i);  // an output itself
+  }
+
+  void after(const Node* node, std::unordered_map<const Node*, Tensor>& gradient) const {
+    if (!tell_) return;
+    const auto here = ends_.find(node);
+    if (here == ends_.end()) return;
+    for (const auto& [input, number] : here->second)
+      if (const auto found = gradient.find(input); found != gradient.end()) tell_(number, found->second);
+  }
+
+ private:
+  const std::function<void(std::size_t, Tensor&)>& tell_;
+  std::unordered_map<const Node*, std::vector<std::pair<const Node*, std::size_t>>> ends_;  // by that node
+};
+
 /// `partial`: the inputs are where the graph ends.
 std::vector<Tensor> differentiate(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
                                   const GradOptions& options, bool partial) {
@@ -107,18 +143,18 @@ std::vector<Tensor> differentiate(const std::vector<Tensor>& outputs, const std:
   for (std::size_t i = 0; i < outputs.size(); ++i)
     if (outputs[i].requires_grad()) accumulate("grad", outputs[i].node().get(), seed(outputs[i], options, i));
 
-  for (auto it = nodes.rbegin(); it != nodes.rend(); ++it) {
-    Node& node = **it;
+  const FinalGradients final_gradients(inputs, nodes, useful, options);
+  const auto visit = [&](Node& node) {
     const auto found = gradient.find(&node);
-    if (found == gradient.end() || !useful.contains(&node)) continue;
-    if (partial && targets.contains(&node)) continue;
+    if (found == gradient.end() || !useful.contains(&node)) return;
+    if (partial && targets.contains(&node)) return;
     std::vector<bool> needed;
     bool any = false;
     for (const auto& input : node.inputs) {
       needed.push_back(input != nullptr && useful.contains(input.get()));
       any = any || needed.back();
     }
-    if (!any) continue;
+    if (!any) return;
     if (node.released) fail(node.op, ": its graph was released by an earlier grad(); pass keep_graph there");
     const Tensor g = found->second;
     if (!targets.contains(&node)) gradient.erase(found);
@@ -130,7 +166,12 @@ std::vector<Tensor> differentiate(const std::vector<Tensor>& outputs, const std:
       accumulate(node.op, node.inputs[i].get(), gradients[i]);
     }
     if (!options.create_graph && !options.keep_graph) node.release();
+  };
+  for (auto it = nodes.rbegin(); it != nodes.rend(); ++it) {
+    visit(**it);
+    final_gradients.after(*it, gradient);
   }
+  final_gradients.after(nullptr, gradient);
 
   std::vector<Tensor> results;
   for (std::size_t i = 0; i < inputs.size(); ++i) {

@@ -2,6 +2,8 @@
 // of each node.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -33,6 +35,12 @@ struct GradOptions {
   bool keep_graph = false;
   /// An input that the outputs do not depend on gets an undefined tensor instead of an error.
   bool allow_unused = false;
+  /// Called as soon as the gradient of an input is final, while the walk goes on to earlier ones: with the
+  /// input's number (the first, where a tensor is named twice) and the gradient, which may be replaced by
+  /// another of its shape and dtype. Inputs that get none are left out. It may be written in place where it
+  /// is the sole_owner() of its storage; else gradients that are still needed share it. Not with
+  /// create_graph, whose gradients are inputs of what is recorded.
+  std::function<void(std::size_t input, Tensor& gradient)> when_final = {};
 };
 
 /// The gradients of the sum of outputs (weighted by output_gradients) with respect to each input, in that

@@ -13,8 +13,11 @@
 #include "examples/common.h"
 #include "examples/lists.h"
 #include "examples/models.h"
+#include "examples/ranks.h"
+#include "io/atomic_file.h"
 #include "io/shown.h"
 #include "train/bench.h"
+#include "train/bench_ranks.h"
 #include "train/made_model.h"
 #include "train/precision_choice.h"
 #include "train/training_step.h"
@@ -30,6 +33,9 @@ struct BenchCommand {
   MadeModel made;
   std::int64_t runs = 7;
   bool no_lpips = false, profile = false, json = false;
+  std::optional<std::int64_t> ranks;
+  double bucket_mib = static_cast<double>(kBucketBytes) / (1 << 20);
+  std::string timeline;
 };
 
 bool given(const Common& common, const char* name) {
@@ -50,6 +56,19 @@ void check_command(const BenchCommand& c, const Common& common) {
       fail<UsageError>("--batches must lie between 1 and ", kMostBatch, ", got ", batch);
   if (given(common, "precision") && !c.precisions.empty())
     fail<UsageError>("--precision contradicts --precisions");
+  if (!(c.bucket_mib > 0 && c.bucket_mib <= 4096))
+    fail<UsageError>("--bucket-mib must lie above 0 and up to 4096");
+}
+
+/// UsageError where an option is for one process alone, or for several.
+void check_ranks(const BenchCommand& c, const Common& common, bool several) {
+  for (const char* name : {"bucket-mib", "timeline"})
+    if (!several && given(common, name)) fail<UsageError>("--", name, " is for several --ranks");
+  for (const char* name : {"profile", "save"})
+    if (several && given(common, name))
+      fail<UsageError>("--", name, " is for one process; leave --ranks out");
+  if (several && c.task == "reconstruct")
+    fail<UsageError>("--ranks is for training; --task reconstruct has none");
 }
 
 /// Each once, as the backend computes them.
@@ -91,6 +110,7 @@ BenchNetworks networks_of(const BenchCommand& c, std::uint64_t seed) {
   return networks;
 }
 
+template <class Bench>
 std::string describe(const BenchCommand& c, const Bench& bench) {
   const Decoder& decoder = bench.model().decoder();
   std::int64_t weights = 0;
@@ -133,8 +153,46 @@ void save(const std::string& folder, const Bench& bench, std::uint64_t seed, Bac
   write_safetensors(folder + "/check.safetensors", check);
 }
 
-int bench_models(const BenchCommand& command, const Common& common) {
-  check_command(command, common);
+std::string ranks_picture(const BenchCommand& command, RanksBench& bench, const RanksReport& report,
+                          Precision precision, std::int64_t batch) {
+  const std::vector<Communicator::Span> spans = bench.timeline(precision, batch);
+  if (spans.empty()) fail(command.timeline, ": a step of these ranks cannot be traced");
+  return timeline_svg(
+      text(report.device, "; ", report.engine, "; ", name_of(precision), ", batch ", batch, " a rank"),
+      spans);
+}
+
+int bench_ranks(const BenchCommand& command, Rank& rank) {
+  const Common& common = rank.common;
+  Backend& backend = open_backend(common);
+  const std::vector<Precision> precisions = precisions_of(command, common, backend);
+  std::vector<std::int64_t> batches = command.batches;
+  if (batches.empty())
+    batches = backend.host_memory() ? std::vector<std::int64_t>{1} : std::vector<std::int64_t>{4, 8};
+  const auto seed = static_cast<std::uint64_t>(common.seed);
+  RunRanks ranks(rank.member, rank.connect(backend));
+  RanksBench bench(networks_of(command, seed), backend, seed, static_cast<int>(command.runs), ranks,
+                   static_cast<std::size_t>(command.bucket_mib * (1 << 20)));
+  RanksReport report{backend.description(),
+                     describe(command, bench),
+                     text(rank.size(), " ranks, ", rank.together->description(), ", buckets of ",
+                          command.bucket_mib, " MiB"),
+                     {}};
+  for (const Precision precision : precisions)
+    for (const std::int64_t batch : batches) {
+      report.rows.push_back(bench.train(precision, batch));
+      if (rank.first())
+        note(text("train ", name_of(precision), " batch ", batch, " on ", rank.size(), " ranks done"));
+    }
+  if (!command.timeline.empty()) {
+    const std::string picture = ranks_picture(command, bench, report, precisions.front(), batches.front());
+    if (rank.first()) write_file(command.timeline, std::as_bytes(std::span(picture)));
+  }
+  if (rank.first()) std::cout << (command.json ? ranks_json(report) : ranks_table(report));
+  return kDone;
+}
+
+int bench_alone(const BenchCommand& command, const Common& common) {
   Backend& backend = open_backend(common);
   const std::vector<Precision> precisions = precisions_of(command, common, backend);
   std::vector<std::int64_t> batches = command.batches;
@@ -160,6 +218,14 @@ int bench_models(const BenchCommand& command, const Common& common) {
     }
   std::cout << (command.json ? bench_json(report) : bench_table(report));
   return kDone;
+}
+
+int bench_models(const BenchCommand& command, const Common& common) {
+  check_command(command, common);
+  return on_ranks(command.ranks, common, [&](Rank& rank) {
+    check_ranks(command, common, rank.size() > 1);
+    return rank.size() > 1 ? bench_ranks(command, rank) : bench_alone(command, rank.common);
+  });
 }
 
 Command bench_command() {
@@ -188,6 +254,10 @@ Command bench_command() {
        {"--no-lpips", "", &c->no_lpips, "Train on the mean squared error alone"},
        {"--runs", "N", &c->runs, "Rounds of a median (default 7)"},
        {"--profile", "", &c->profile, "Time by op as well, forward and backward"},
+       ranks_option(c->ranks),
+       {"--bucket-mib", "X", &c->bucket_mib, "Ranks: gradients that are summed at once (default 8)"},
+       {"--timeline", "FILE.svg", &c->timeline,
+        "Ranks: a picture of one step, of the first precision and batch"},
        {"--save", "DIR", &c->save, "Keep the networks, and what they make of two images"},
        {"--json", "", &c->json, "Print the figures as JSON"}},
       [c](const Common& common) { return bench_models(*c, common); }};

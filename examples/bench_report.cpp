@@ -127,4 +127,35 @@ std::string bench_json(const BenchReport& report) {
   return out + "]\n}\n";
 }
 
+std::string ranks_table(const RanksReport& report) {
+  std::string out =
+      fmt::format("{}\n{}\n{}\n\n{:<9} {:>5} {:>5} {:>9} {:>9} {:>11} {:>9} {:>10} {:>8} {:>9} {:>7} {:>6}\n",
+                  report.device, report.model, report.engine, "precision", "ranks", "batch", "alone ms",
+                  "apart ms", "together ms", "sums ms", "images/s", "scaling", "visible %", "busy %", "MB");
+  for (const RanksRow& row : report.rows)
+    out += fmt::format(
+        "{:<9} {:>5} {:>5} {:>9.3f} {:>9.3f} {:>11.3f} {:>9.3f} {:>10.2f} {:>8.3f} {:>9.2f} {:>7.2f} "
+        "{:>6.1f}\n",
+        name_of(row.precision), row.ranks, row.batch, 1e3 * row.alone.median, 1e3 * row.apart.median,
+        1e3 * row.together.median, 1e3 * row.sums.median, row.images_per_second(), row.scaling(),
+        100 * row.visible_share(), 100 * row.busy_share(), 1e-6 * static_cast<double>(row.bytes));
+  return out;
+}
+
+std::string ranks_json(const RanksReport& report) {
+  std::string out = fmt::format("{{\n  \"device\": {},\n  \"model\": {},\n  \"engine\": {},\n  \"rows\": [",
+                                json_text(report.device), json_text(report.model), json_text(report.engine));
+  for (const RanksRow& row : report.rows)
+    out += fmt::format(
+        "{}\n    {{\"task\": \"train\", \"precision\": {}, \"ranks\": {}, \"batch\": {}, \"replayed\": {},\n"
+        "     \"alone\": {}, \"apart\": {},\n     \"together\": {}, \"sums\": {},\n"
+        "     \"images_per_second_a_rank\": {}, \"scaling\": {}, \"visible_share\": {}, \"busy_share\": {}, "
+        "\"bytes\": {}}}",
+        &row == &report.rows.front() ? "" : ",", json_text(std::string(name_of(row.precision))), row.ranks,
+        row.batch, row.replayed, timing_json(row.alone), timing_json(row.apart), timing_json(row.together),
+        timing_json(row.sums), json_text(row.images_per_second()), json_text(row.scaling()),
+        json_text(row.visible_share()), json_text(row.busy_share()), row.bytes);
+  return out + "]\n}\n";
+}
+
 }  // namespace om

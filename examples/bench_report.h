@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "train/bench.h"
+#include "train/bench_ranks.h"
 
 namespace om {
 
@@ -14,6 +15,14 @@ struct BenchReport {
   std::vector<MachinePeaks> peaks;
   std::vector<BenchRow> rows;
 };
+
+/// Of several ranks: where they run, and their rows.
+struct RanksReport {
+  std::string device, model, engine;
+  std::vector<RanksRow> rows;
+};
+std::string ranks_table(const RanksReport& report);
+std::string ranks_json(const RanksReport& report);
 
 std::string bench_table(const BenchReport& report);
 std::string bench_json(const BenchReport& report);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 
@@ -20,6 +21,7 @@ std::atomic<bool> interrupt_flag = false;
 static_assert(std::atomic<bool>::is_always_lock_free);  // a signal handler sets it
 
 constexpr int kEnding[] = {SIGINT, SIGTERM, SIGHUP};
+constexpr int kPassedOn = SIGUSR1;  // by the process that started this one as a rank (examples/launch.cpp)
 
 void handle(int signal, void (*handler)(int)) {
   struct sigaction action = {};
@@ -118,6 +120,7 @@ void end_on_signals() {
 
 void catch_interrupts() {
   for (const int signal : kEnding) handle(signal, raise_flag);
+  if (std::getenv("ONEMODEL_HUB") != nullptr) handle(kPassedOn, raise_flag);
 }
 
 const std::atomic<bool>& interrupted() { return interrupt_flag; }

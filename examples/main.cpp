@@ -10,6 +10,7 @@
 
 #include "examples/args.h"
 #include "examples/common.h"
+#include "examples/ranks.h"
 #include "examples/version.h"
 #include "io/suggest.h"
 #include "tensor/cpu/processor.h"
@@ -109,6 +110,8 @@ int guarded_run(int argc, char** argv) {
   } catch (const Interrupted& stop) {
     complain(text("interrupted; to go on: ", stop.resume_with));
     return kInterrupted;
+  } catch (const EndedElsewhere&) {
+    return kFailed;
   } catch (const UsageError& error) {
     complain(error.what());
     return kWrongUsage;

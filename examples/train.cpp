@@ -12,6 +12,7 @@
 
 #include "examples/common.h"
 #include "examples/inputs.h"
+#include "examples/ranks.h"
 #include "io/same_file.h"
 #include "io/shown.h"
 #include "tensor/error.h"
@@ -28,7 +29,8 @@ namespace {
 struct TrainCommand {
   TrainConfig config;
   std::string out, config_file;
-  bool resume = false, dry_run = false;
+  bool resume = false, dry_run = false, accept_other_ranks = false;
+  std::optional<std::int64_t> ranks;
 };
 
 /// The settings' keys among the options given: --encoder-width is encoder_width.
@@ -95,6 +97,7 @@ std::string resume_line(const TrainCommand& command, const Common& common) {
   std::string line = "onemodel train --out " + quoted(command.out) + " --resume";
   if (common.backend != "cpu") line += " --backend " + common.backend;
   if (common.threads > 0) line += text(" --threads ", common.threads);
+  if (command.ranks) line += text(" --ranks ", *command.ranks);
   return line;
 }
 
@@ -164,7 +167,8 @@ int predict(const TrainConfig& config, Backend& backend) {
   return kDone;
 }
 
-int train_encoder(const TrainCommand& command, const Common& common) {
+int train_rank(const TrainCommand& command, Rank& rank, const Common& given) {
+  const Common& common = rank.common;
   TrainConfig config = command.config;
   config.seed = common.seed;
   TrainOptions options;
@@ -186,13 +190,26 @@ int train_encoder(const TrainCommand& command, const Common& common) {
   Progress progress;
   options.stop = &interrupted();
   options.log = [&](const std::string& line) { progress.line(line); };
-  options.after_step = [&](const StepReport& step) { progress.report(step); };
+  if (rank.first()) options.after_step = [&](const StepReport& step) { progress.report(step); };
+  options.accept_other_ranks = command.accept_other_ranks;
   catch_interrupts();
+  options.member = rank.member;
+  options.together = rank.connect(backend);
   const TrainResult result = train(config, options, backend);
   if (result.unreadable > 0) progress.line(text("skipped ", result.unreadable, " unreadable images"));
-  if (result.interrupted) throw Interrupted{resume_line(command, common)};
+  if (result.interrupted) throw Interrupted{resume_line(command, given)};
+  if (!rank.first()) return kDone;
   std::cout << result.model << "\n";
   return kDone;
+}
+
+int train_encoder(const TrainCommand& command, const Common& common) {
+  if (command.dry_run) {
+    Rank alone;
+    alone.common = common;
+    return train_rank(command, alone, common);
+  }
+  return on_ranks(command.ranks, common, [&](Rank& rank) { return train_rank(command, rank, common); });
 }
 
 Command train_command() {
@@ -245,7 +262,12 @@ Command train_command() {
        {"--dry-run", "", &c->dry_run, "Say what memory and work a run takes; trains and writes nothing"},
        {"--iterations", "N", &s.iterations,
         "Steps, of the last stage; its rate's cosine spans them (default 100000)"},
-       {"--batch", "B", &s.batch, "Images in a step (default 4)"},
+       {"--batch", "B", &s.batch, "Images in a step, of each rank (default 4)"},
+       ranks_option(c->ranks),
+       {"--sync-batch-norm", "", &s.sync_batch_norm,
+        "Norms by the statistics of all ranks' images, not of each rank's"},
+       {"--accept-other-ranks", "", &c->accept_other_ranks,
+        "With --resume: go on with a run that another number of ranks began"},
        {"--lr", "RATE", &s.lr, "Rate of the first step (default 1e-4)"},
        {"--lr-min", "RATE", &s.lr_min, "Rate of the last step (default 1e-8)"},
        {"--lr-noise-heads", "RATE", &s.lr_noise_heads, "First rate of the noise heads (default: --lr)"},

@@ -1,11 +1,23 @@
 #include "nn/batch_norm.h"
 
+#include <utility>
+
 #include "autograd/fused.h"
 #include "autograd/grad.h"
 #include "autograd/ops.h"
 #include "autograd/recompute.h"
 
 namespace om {
+namespace {
+
+thread_local Communicator* synced_by = nullptr;
+
+}  // namespace
+
+SyncedNorms::SyncedNorms(Communicator* together)
+    : previous_(std::exchange(synced_by, together != nullptr && together->size() > 1 ? together : nullptr)) {}
+SyncedNorms::~SyncedNorms() { synced_by = previous_; }
+Communicator* SyncedNorms::together() { return synced_by; }
 
 BatchNorm::BatchNorm(const Placement& place, std::int64_t channels, double eps, double momentum)
     : eps_(eps),
@@ -30,10 +42,11 @@ Tensor BatchNorm::operator()(const Tensor& x, const Then& then) const {
     return channel_activation(
         x, {.scale = scale(), .bias = shift(), .residual = then.residual, .slope = then.slope});
   const BatchNormResult result =
-      batch_norm(x, weight_, bias_, {.eps = eps_, .residual = then.residual, .slope = then.slope});
+      batch_norm(x, weight_, bias_,
+                 {.eps = eps_, .residual = then.residual, .slope = then.slope, .together = synced_by});
   if (recomputing()) return result.y;  // this batch is counted already
   const NoGrad no_grad;
-  const double count = static_cast<double>(x.elements() / x.size(3));
+  const double count = static_cast<double>(x.elements() / x.size(3)) * (synced_by ? synced_by->size() : 1);
   const auto blend = [&](const Tensor& running, const Tensor& batch, double factor) {
     running.assign(running * (1 - momentum_) + reshape(batch, running.shape()) * (momentum_ * factor));
   };

@@ -4,8 +4,23 @@
 
 #include "nn/derived.h"
 #include "nn/module.h"
+#include "tensor/communicator.h"
 
 namespace om {
+
+/// While it lives, norms in train mode on this thread take the statistics of all these ranks' batches.
+class SyncedNorms {
+ public:
+  /// Null: of each rank's batch alone.
+  explicit SyncedNorms(Communicator* together);
+  ~SyncedNorms();
+  SyncedNorms(const SyncedNorms&) = delete;
+  SyncedNorms& operator=(const SyncedNorms&) = delete;
+  static Communicator* together();
+
+ private:
+  Communicator* previous_;
+};
 
 class BatchNorm : public Module {
  public:

@@ -57,6 +57,19 @@ class Communicator {
   /// Gives up, from any thread: calls that wait end, and what they give is nothing.
   virtual void abort() noexcept {}
 
+  /// What happened when, for a picture of a step: from trace(true) on, each all_reduce is a span, and each
+  /// mark() ends a phase of the backend's queue that began with the mark before. Recorded with the rest where
+  /// the backend records. Seconds since the first mark; of the last replay.
+  struct Span {
+    std::string what;       ///< a phase; empty: a bucket
+    std::size_t bytes = 0;  ///< of a bucket
+    double begin = 0, end = 0;
+  };
+  virtual void trace(bool) {}
+  virtual void mark(const char*) {}
+  /// Waits for the backend.
+  virtual std::vector<Span> traced() { return {}; }
+
  private:
   int rank_, size_;
 };
@@ -66,6 +79,8 @@ class CommunicatorSource {
  public:
   virtual ~CommunicatorSource() = default;
   virtual std::unique_ptr<Communicator> make_communicator(ranks::Member& member) = 0;
+  /// Devices of its kind that this process sees.
+  virtual int devices() const = 0;
 };
 
 /// Between the ranks that `member` knows, for arrays on this backend; null: the only rank. Every rank makes

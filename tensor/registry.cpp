@@ -39,7 +39,7 @@ const std::map<std::string, Maker, std::less<>>& makers() {
   return table;
 }
 
-std::atomic<int> thread_count{0};
+std::atomic<int> thread_count{0}, device_number{0};
 
 std::mutex plan_folder_mutex;
 std::string& plan_folder_value() {
@@ -57,19 +57,23 @@ int available_processors() {
 
 }  // namespace
 
-Backend& backend(std::string_view name) {
-  static std::mutex mutex;
-  // Never destroyed: tensors with static lifetime may outlive any order of destruction.
-  static auto& made = *new std::map<std::string, std::unique_ptr<Backend>, std::less<>>;
-  const std::lock_guard lock(mutex);
-  if (const auto found = made.find(name); found != made.end()) return *found->second;
+std::unique_ptr<Backend> make_backend(std::string_view name) {
   const auto maker = makers().find(name);
   if (maker == makers().end()) {
     std::string known;
     for (const auto& [other, make] : makers()) known += (known.empty() ? "" : ", ") + other;
     fail<UsageError>("unknown backend '", name, "'; this program has: ", known);
   }
-  return *made.emplace(std::string(name), maker->second()).first->second;
+  return maker->second();
+}
+
+Backend& backend(std::string_view name) {
+  static std::mutex mutex;
+  // Never destroyed: tensors with static lifetime may outlive any order of destruction.
+  static auto& made = *new std::map<std::string, std::unique_ptr<Backend>, std::less<>>;
+  const std::lock_guard lock(mutex);
+  if (const auto found = made.find(name); found != made.end()) return *found->second;
+  return *made.emplace(std::string(name), make_backend(name)).first->second;
 }
 
 std::vector<std::string> backend_names() {
@@ -85,6 +89,9 @@ int threads() {
   const int wanted = thread_count;
   return wanted > 0 ? wanted : available;
 }
+
+void set_device(int device) { device_number = device; }
+int device() { return device_number; }
 
 void set_plan_folder(std::string folder) {
   const std::lock_guard lock(plan_folder_mutex);

@@ -80,6 +80,8 @@ class Tensor {
   DType dtype() const { return state().dtype; }
   Backend& backend() const { return state().storage->backend(); }
   const std::shared_ptr<Storage>& storage() const { return state().storage; }
+  /// Whether no other tensor or handle has this storage: to write it in place changes nobody else's numbers.
+  bool sole_owner() const { return state_.use_count() == 1 && state().storage.use_count() == 1; }
 
   /// Uninitialised memory of this tensor's dtype and backend.
   Tensor empty_like() const { return empty(shape(), dtype(), backend()); }

@@ -9,6 +9,7 @@ set(libraries
   "cuda" "tensor/cuda"
   "cudnn" "tensor/cuda"
   "cublas" "tensor/cuda"
+  "nccl" "nowhere"
   "omp\\.h" "nowhere"
   "gloo/" "tensor/ranks"
   "CL/" "tensor/opencl"

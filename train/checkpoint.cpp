@@ -39,6 +39,7 @@ void save_checkpoint(const std::string& path, const TrainingState& state, const 
                       {"lpips", state.lpips},
                       {"metrics", state.metrics},
                       {"images", std::to_string(state.images)}};
+  if (state.ranks > 1) content.metadata["ranks"] = std::to_string(state.ranks);
   content.metadata["checksum"] = checksum_of(content);
   write_safetensors(path, content);
 }
@@ -65,6 +66,7 @@ TrainingCheckpoint::TrainingCheckpoint(const std::string& path)
   state_.settings = metadata_text(path, content_, "config");
   state_.generator = metadata_text(path, content_, "generator");
   state_.images = metadata_number<std::int64_t>(path, content_, "images");
+  if (metadata.contains("ranks")) state_.ranks = metadata_number<std::int64_t>(path, content_, "ranks");
   if (old_) return;
   state_.lpips = metadata_text(path, content_, "lpips");
   state_.metrics = metadata_text(path, content_, "metrics");

@@ -32,6 +32,7 @@ struct TrainingState {
   std::string lpips = {};    ///< fingerprint() of the perceptual loss; empty without one
   std::string metrics = {};  ///< fingerprint of the lines of metrics.jsonl up to here
   std::int64_t images = 0;   ///< in the training folder, whose order depends on it
+  std::int64_t ranks = 1;    ///< that the steps were shared out to; 1 is not written
 };
 
 /// A text that differs where names, shapes or values of a module's tensors differ.

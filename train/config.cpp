@@ -33,6 +33,7 @@ struct Key {
   Field field;
   bool path = false;  // or else something that no number depends on: not in what checkpoints hold
   double low = -unbounded, high = unbounded;  // of numbers
+  bool only_if_set = false;                   // a flag that files of runs without it do not name
 };
 
 const std::vector<Key>& table() {
@@ -55,6 +56,7 @@ const std::vector<Key>& table() {
       {"iterations", &C::iterations, false, 0, 1e12},
       {"stage1_iterations", &C::stage1_iterations, false, 0, 1e12},
       {"batch", &C::batch, false, 1, 65536},
+      {"sync_batch_norm", &C::sync_batch_norm, false, -unbounded, unbounded, true},
       {"lr", &C::lr, false, 0, 1e30},
       {"lr_min", &C::lr_min, false, 0, 1e30},
       {"lr_noise_heads", &C::lr_noise_heads, false, 0, 1e30},
@@ -242,6 +244,7 @@ std::string to_json(const TrainConfig& config, bool paths) {
   std::string out;
   for (const Key& key : table()) {
     if (key.path && !paths) continue;
+    if (key.only_if_set && !(config.*std::get<bool TrainConfig::*>(key.field))) continue;
     const std::string value = std::visit(
         [&](auto field) -> std::string {
           const auto& x = config.*field;

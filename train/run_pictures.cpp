@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <bit>
+#include <map>
+#include <sstream>
+
 #include "io/image.h"
 #include "tensor/error.h"
 #include "train/leak.h"
@@ -20,11 +24,38 @@ std::string members(const ImageScores& scores) {
                      json(scores.ssim_wang));
 }
 
+using PlacedScores = std::map<std::size_t, ImageScores>;  // by place in the folder
+
+/// Exactly: the bits of a double as 16 digits.
+std::string text_of(const PlacedScores& scores) {
+  std::string out;
+  for (const auto& [place, score] : scores) {
+    out += std::to_string(place);
+    for (const auto& value : {score.psnr, score.ssim, score.ssim_wang})
+      out += value ? fmt::format(" {:x}", std::bit_cast<std::uint64_t>(*value)) : " -";
+    out += '\n';
+  }
+  return out;
+}
+
+void add(PlacedScores& scores, const std::string& text) {
+  std::istringstream words(text);
+  for (std::size_t place = 0; words >> place;) {
+    ImageScores score;
+    for (auto* value : {&score.psnr, &score.ssim, &score.ssim_wang}) {
+      std::string word;
+      words >> word;
+      if (word != "-") *value = std::bit_cast<double>(std::uint64_t{std::stoull(word, nullptr, 16)});
+    }
+    scores.emplace(place, std::move(score));
+  }
+}
+
 }  // namespace
 
 RunPictures::RunPictures(const Autoencoder& model, const ImageFolder& images, const ImageFolder* val,
                          std::uint64_t seed, Backend& backend, const std::atomic<bool>* stop, Log log,
-                         MakePair make_pair)
+                         MakePair make_pair, RunRanks& ranks)
     : model_(model),
       images_(images),
       val_(val),
@@ -32,7 +63,8 @@ RunPictures::RunPictures(const Autoencoder& model, const ImageFolder& images, co
       backend_(backend),
       stop_(stop),
       log_(std::move(log)),
-      make_pair_(std::move(make_pair)) {}
+      make_pair_(std::move(make_pair)),
+      ranks_(ranks) {}
 
 ImagePair RunPictures::pair_of(const Image& image) const {
   return make_pair_ ? make_pair_(image) : resized_pair(image, model_.decoder().size());
@@ -60,40 +92,58 @@ void RunPictures::write_samples(const std::string& file, NoiseMaps noise) {
 }
 
 template <class Picture>
-bool RunPictures::for_each(Inference::Work work, FlowSteps<Picture> steps) {
+bool RunPictures::for_each(const std::vector<std::filesystem::path>& files, Inference::Work work,
+                           FlowSteps<Picture> steps) {
   struct Stopped {};
   Inference inference(model_.decoder().size(), default_batch(backend_, largest_map_bytes(model_)),
                       std::move(work), backend_);
-  std::size_t readable = 0;
   steps.check = [&] {
     if (stop_ != nullptr && stop_->load()) throw Stopped{};
   };
   steps.read = [&](std::size_t file, const std::string* why) {
-    why == nullptr ? void(++readable) : name(val_->file(file), *why);
+    if (why != nullptr) name(files[file], *why);
   };
   try {
-    run_flow(val_->files(), inference, steps, flow_threads(backend_));
+    run_flow(files, inference, steps, flow_threads(backend_));
   } catch (const Stopped&) {
     return false;
   }
-  if (readable == 0) fail<InputError>(val_->folder().string(), ": none of its images can be read");
   return true;
+}
+
+void RunPictures::expect_readable(std::size_t pictures) const {
+  if (pictures == 0) fail<InputError>(val_->folder().string(), ": none of its images can be read");
 }
 
 std::optional<std::string> RunPictures::validate(std::int64_t iteration, NoiseMaps noise) {
   struct Scored : FlowPicture {
     ImageScores scores;
   };
-  std::vector<ImageScores> scores;
+  std::vector<std::filesystem::path> files;   // of this rank
+  const auto place = [&](std::size_t file) {  // in the folder
+    return file * static_cast<std::size_t>(ranks_.size()) + static_cast<std::size_t>(ranks_.rank());
+  };
+  for (std::size_t i = 0; place(i) < val_->size(); ++i) files.push_back(val_->file(place(i)));
+  PlacedScores placed;
   FlowSteps<Scored> steps;
+  // Whose random maps a picture gets cannot depend on what other ranks could read.
+  if (ranks_.several()) steps.accept = [&](Scored& picture) { picture.number = place(picture.file); };
   steps.prepare = [&](const Image& image) { return pair_of(image); };
   steps.finish = [&](Scored& picture, const FlowOutputs& outputs) {
-    picture.scores = score(val_->file(picture.file).string(), picture.pair.target,
+    picture.scores = score(files[picture.file].string(), picture.pair.target,
                            to_float_image(outputs[0], model_.decoder().size()));
   };
-  steps.done = [&](Scored& picture) { scores.push_back(std::move(picture.scores)); };
-  if (!for_each(reconstruction(model_, noise, seed_, MapsFor::each, backend_), std::move(steps)))
+  steps.done = [&](Scored& picture) { placed.emplace(place(picture.file), std::move(picture.scores)); };
+  if (!for_each(files, reconstruction(model_, noise, seed_, MapsFor::each, backend_), std::move(steps)))
     return std::nullopt;
+  if (ranks_.several()) {
+    const std::vector<std::string> of_ranks = ranks_.gather(text_of(placed));
+    if (!ranks_.first()) return "";
+    for (const std::string& text : of_ranks) add(placed, text);
+  }
+  std::vector<ImageScores> scores;
+  for (auto& [at, score] : placed) scores.push_back(std::move(score));
+  expect_readable(scores.size());
   const ImageScores mean = mean_of(scores);
   log_(fmt::format("iteration {}: validation{} PSNR {} dB, SSIM {} (Wang's {})", iteration,
                    noise == NoiseMaps::random ? " with random noise" : "", shown(mean.psnr), shown(mean.ssim),
@@ -108,7 +158,8 @@ std::optional<std::string> RunPictures::measure_leak() {
     Image clean = pair_of(image).target;
     return ImagePair{clean, clean};
   };
-  if (!for_each(leak.work(), std::move(steps))) return std::nullopt;
+  if (!for_each(val_->files(), leak.work(), std::move(steps))) return std::nullopt;
+  expect_readable(leak.images());
   const ImageScores predicted = leak.mean(NoiseMaps::predicted), random = leak.mean(NoiseMaps::random),
                     zero = leak.mean(NoiseMaps::zero);
   log_(fmt::format("semantic leak: PSNR {} dB with predicted noise, {} with random, {} with zero",

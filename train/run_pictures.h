@@ -12,6 +12,7 @@
 #include "io/image_folder.h"
 #include "train/evaluate.h"
 #include "train/picture_flow.h"
+#include "train/run_ranks.h"
 
 namespace om {
 
@@ -23,13 +24,14 @@ class RunPictures {
 
   /// Samples come from `val`, or from `images` where it is null. What is passed must outlive it.
   RunPictures(const Autoencoder& model, const ImageFolder& images, const ImageFolder* val, std::uint64_t seed,
-              Backend& backend, const std::atomic<bool>* stop, Log log, MakePair make_pair = {});
+              Backend& backend, const std::atomic<bool>* stop, Log log, MakePair make_pair, RunRanks& ranks);
 
   /// Inputs beside their reconstructions; nothing where no picture can be read.
   void write_samples(const std::string& file, NoiseMaps noise);
 
   /// Means over the validation folder as the members of a JSON object, and one line to the log. Nothing where
-  /// a stop came first. InputError where none of its pictures can be read.
+  /// a stop came first. InputError where none of its pictures can be read. Every rank measures its share of
+  /// the pictures, and rank 0 has the means.
   std::optional<std::string> validate(std::int64_t iteration, NoiseMaps noise);
   std::optional<std::string> measure_leak();
 
@@ -40,9 +42,11 @@ class RunPictures {
   ImagePair pair_of(const Image& image) const;
   /// Names a file that cannot be read, once.
   void name(const std::filesystem::path& file, const std::string& why);
-  /// Takes the validation folder's pictures through `work`; false where a stop came first.
+  /// Takes pictures of the validation folder through `work`; false where a stop came first.
   template <class Picture>
-  bool for_each(Inference::Work work, FlowSteps<Picture> steps);
+  bool for_each(const std::vector<std::filesystem::path>& files, Inference::Work work,
+                FlowSteps<Picture> steps);
+  void expect_readable(std::size_t pictures) const;
 
   const Autoencoder& model_;
   const ImageFolder& images_;
@@ -52,6 +56,7 @@ class RunPictures {
   const std::atomic<bool>* stop_;
   Log log_;
   MakePair make_pair_;
+  RunRanks& ranks_;
   std::set<std::string> named_;
 };
 

@@ -81,6 +81,18 @@ RunSettings resolve_settings(const TrainConfig& given, const TrainOptions& optio
   return settings;
 }
 
+RunSettings shared_settings(const TrainConfig& given, const TrainOptions& options, const RunFolder& folder,
+                            const RunRanks& ranks) {
+  if (ranks.first()) {
+    RunSettings settings = resolve_settings(given, options, folder);
+    ranks.share(to_json(settings.config, true));
+    return settings;
+  }
+  RunSettings settings;
+  apply_json(settings.config, ranks.share(""), "rank 0's settings");
+  return settings;
+}
+
 void expect_same_inputs(const RunInputs& before, const RunInputs& now, const RunSettings& settings,
                         bool checkpoint_tells) {
   for (const Movable& input : kMovable) {
@@ -95,7 +107,7 @@ void expect_same_inputs(const RunInputs& before, const RunInputs& now, const Run
 }
 
 LoaderOptions loader_options(const TrainConfig& config, std::int64_t size, int threads,
-                             const Backend& backend) {
+                             const Backend& backend, int rank, int ranks) {
   // A processor that computes the steps has no time for more.
   if (threads == 0) threads = backend.host_memory() ? 2 : std::clamp(om::threads() / 2, 2, 8);
   LoaderOptions options;
@@ -103,6 +115,8 @@ LoaderOptions loader_options(const TrainConfig& config, std::int64_t size, int t
   options.batch = static_cast<int>(config.batch);
   options.seed = static_cast<std::uint64_t>(config.seed);
   options.threads = threads;
+  options.rank = rank;
+  options.ranks = ranks;
   if (config.task != "denoise") return options;
   // Which noise a picture gets follows from its place in the stream: another in each epoch, the same on
   // resuming.

@@ -11,6 +11,7 @@
 #include "train/run_folder.h"
 #include "train/run_inputs.h"
 #include "train/run_pictures.h"
+#include "train/run_ranks.h"
 #include "train/trainer.h"
 
 namespace om {
@@ -25,14 +26,18 @@ struct RunSettings {
 /// them.
 RunSettings resolve_settings(const TrainConfig& given, const TrainOptions& options, const RunFolder& folder);
 
+/// The same for all ranks: rank 0 resolves them, and the others hear of it.
+RunSettings shared_settings(const TrainConfig& given, const TrainOptions& options, const RunFolder& folder,
+                            const RunRanks& ranks);
+
 /// UsageError where what lies at another place than before is not what the run began with. What the run's
 /// folder does not say of its perceptual loss is left to `checkpoint_tells`.
 void expect_same_inputs(const RunInputs& before, const RunInputs& now, const RunSettings& settings,
                         bool checkpoint_tells);
 
-/// `threads` as in TrainOptions.
+/// `threads` as in TrainOptions; of each global batch the slice of rank `rank`.
 LoaderOptions loader_options(const TrainConfig& config, std::int64_t size, int threads,
-                             const Backend& backend);
+                             const Backend& backend, int rank = 0, int ranks = 1);
 
 /// Pairs to validate on: the noise follows from the picture, so that it is the same each time.
 RunPictures::MakePair validation_pairs(const TrainConfig& config, std::int64_t size);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "nn/batch_norm.h"
 #include "train/schedule.h"
 
 namespace om {
@@ -46,11 +47,12 @@ double StageRecipe::rate(double first, std::int64_t done) const {
 }
 
 Training::Training(const Autoencoder& model, const Lpips* lpips, const StageRecipe& recipe,
-                   RandomSource& random)
+                   RandomSource& random, Communicator* together)
     : model_(model),
       lpips_(lpips),
       recipe_(recipe),
       random_(random),
+      together_(together != nullptr && together->size() > 1 ? together : nullptr),
       adam_(encoder_groups(recipe.noise_network ? *model.noise_encoder() : model.encoder(), recipe.rates),
             recipe.adam) {
   prepare_training(model, adam_);
@@ -65,6 +67,7 @@ void Training::place(const Tensor& images, const Tensor& targets, const std::vec
   if (!replay_ || precision_ != precision() || differs(images_, images) || differs(targets_, targets)) {
     const auto room = [](const Tensor& like) { return like.defined() ? like.empty_like() : Tensor(); };
     replay_.reset();
+    finish_.reset();
     images_ = room(images);
     targets_ = room(targets);
     noise_.clear();
@@ -74,10 +77,29 @@ void Training::place(const Tensor& images, const Tensor& targets, const std::vec
     std::vector<Tensor> written;  // by a step: weights and running statistics
     for (const Autoencoder::Part& part : model_.encoders())
       for (const Entry& entry : part.encoder->entries()) written.push_back(entry.value);
-    replay_.emplace(
-        images.backend(),
-        [this] { result_ = training_step(model_, lpips_, adam_, images_, noise_, targets_); },
-        std::move(written));
+    Backend& backend = images.backend();
+    // Where nothing is recorded there is nothing to leave out either.
+    const bool whole = together_ == nullptr || together_->records() || backend.host_memory();
+    plain_ = nullptr;
+    if (!whole && SyncedNorms::together() != nullptr)
+      plain_ = [this] {
+        result_ = training_step(model_, lpips_, adam_, images_, noise_, targets_, together_, bucket_bytes_);
+      };
+    if (whole) {
+      replay_.emplace(
+          backend,
+          [this] {
+            result_ =
+                training_step(model_, lpips_, adam_, images_, noise_, targets_, together_, bucket_bytes_);
+          },
+          std::move(written));
+    } else {
+      replay_.emplace(
+          backend, [this] { result_ = backward_step(model_, lpips_, adam_, images_, noise_, targets_); },
+          written);
+      finish_.emplace(
+          backend, [this] { finish_step(result_, adam_); }, std::move(written));
+    }
   }
   images_.assign(images);
   if (targets.defined()) targets_.assign(targets);
@@ -92,7 +114,15 @@ StepResult Training::step(std::int64_t done, const Tensor& images, const Tensor&
   Backend& backend = images.backend();
   // A recording has memory of its own: what the first step left would lie beside it unused.
   if (steps_++ == 1 && !backend.host_memory()) backend.memory().release_cached();
+  if (plain_) {
+    plain_();
+    return std::exchange(result_, {});
+  }
   (*replay_)();
+  if (finish_) {
+    sum_over_ranks(result_, *together_, bucket_bytes_);
+    (*finish_)();
+  }
   return replay_->recorded() ? result_ : std::exchange(result_, {});
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -48,8 +49,11 @@ StageRecipe stage_recipe(const TrainConfig& config, int stage);
 class Training {
  public:
   /// Puts the networks into the modes that the stage needs. What is passed must outlive it; `lpips` may be
-  /// null.
-  Training(const Autoencoder& model, const Lpips* lpips, const StageRecipe& recipe, RandomSource& random);
+  /// null. `together`: the ranks that train this model, each with a batch of its own; null, or one: alone.
+  Training(const Autoencoder& model, const Lpips* lpips, const StageRecipe& recipe, RandomSource& random,
+           Communicator* together = nullptr);
+  /// Before the first step; larger buckets of gradients are fewer, smaller ones go earlier.
+  void set_bucket_bytes(std::size_t bytes) { bucket_bytes_ = bytes; }
   Training(const Training&) = delete;
   Training& operator=(const Training&) = delete;
 
@@ -76,6 +80,8 @@ class Training {
   const Lpips* lpips_;
   StageRecipe recipe_;
   RandomSource& random_;
+  Communicator* together_;  // null: alone
+  std::size_t bucket_bytes_ = kBucketBytes;
   Adam adam_;
   std::vector<double> first_rates_;  // by group
   // what a step reads, where it always lies
@@ -85,6 +91,10 @@ class Training {
   std::int64_t steps_ = 0;                 // since then
   StepResult result_;
   std::optional<Replay> replay_;
+  /// The optimiser's part of a step, where what goes between ranks lies between two recordings.
+  std::optional<Replay> finish_;
+  /// A whole step, where norms go between ranks on the way and that cannot be recorded.
+  std::function<void()> plain_;
 };
 
 }  // namespace om

@@ -11,6 +11,7 @@
 #include "io/atomic_file.h"
 #include "io/image_folder.h"
 #include "io/model_file.h"
+#include "nn/batch_norm.h"
 #include "nn/initial.h"
 #include "tensor/registry.h"
 #include "train/checkpoint.h"
@@ -19,6 +20,7 @@
 #include "train/run_folder.h"
 #include "train/run_inputs.h"
 #include "train/run_pictures.h"
+#include "train/run_ranks.h"
 #include "train/run_settings.h"
 #include "train/stage.h"
 #include "train/start.h"
@@ -47,6 +49,8 @@ class Run {
  private:
   void read_init();
   void start_or_resume();
+  void begin_folder();
+  void stand_at(const TrainingState& stored);
   bool resume();
   void write_settings() const;
   bool changed_settings() const;
@@ -73,19 +77,26 @@ class Run {
     return training_->recipe().random_noise ? NoiseMaps::random : NoiseMaps::predicted;
   }
   void append(std::int64_t iteration, int stage, const std::string& members) {
-    metrics_->append(fmt::format(R"({{"iteration": {}, {}, "stage": {}}})", iteration, members, stage));
+    if (metrics_)  // rank 0's
+      metrics_->append(fmt::format(R"({{"iteration": {}, {}, "stage": {}}})", iteration, members, stage));
   }
   void log(const std::string& line) const {
+    if (options_.log && ranks_.first()) options_.log(line);
+  }
+  /// What concerns this rank's own images.
+  void warn(const std::string& line) const {
     if (options_.log) options_.log(line);
   }
 
   const TrainOptions& options_;
+  RunRanks ranks_{options_.member, options_.together};
   Backend& backend_;
   RunFolder folder_;
   RunSettings settings_;
   TrainConfig& config_ = settings_.config;
   PrecisionScope precision_;  // the whole run computes in it
   RecomputeScope recompute_;
+  SyncedNorms norms_;
   std::int64_t total_;  // steps of all stages
   RandomSource random_;
   std::unique_ptr<Autoencoder> model_;
@@ -109,9 +120,10 @@ Run::Run(const TrainConfig& given, const TrainOptions& options, Backend& backend
     : options_(options),
       backend_(backend),
       folder_(options.out),
-      settings_(resolve_settings(given, options, folder_)),
+      settings_(shared_settings(given, options, folder_, ranks_)),
       precision_(precision_on(precision_named(config_.precision), backend)),
       recompute_(config_.checkpoint_activations),
+      norms_(config_.sync_batch_norm ? ranks_.together() : nullptr),
       total_(total_steps(config_)),
       random_(static_cast<std::uint64_t>(config_.seed), backend),
       model_(make_model(config_, random_, backend)),
@@ -125,11 +137,13 @@ Run::Run(const TrainConfig& given, const TrainOptions& options, Backend& backend
   }
   if (!config_.val.empty()) val_ = std::make_unique<ImageFolder>(config_.val, config_.recursive);
   const std::int64_t size = model_->decoder().size();
-  loader_ = std::make_unique<ImageLoader>(ImageFolder(config_.images, config_.recursive),
-                                          loader_options(config_, size, options_.loader_threads, backend_));
+  loader_ = std::make_unique<ImageLoader>(
+      ImageFolder(config_.images, config_.recursive),
+      loader_options(config_, size, options_.loader_threads, backend_, ranks_.rank(), ranks_.size()));
   pictures_ = std::make_unique<RunPictures>(
       *model_, loader_->folder(), val_.get(), static_cast<std::uint64_t>(config_.seed), backend_,
-      options_.stop, [this](const std::string& line) { log(line); }, validation_pairs(config_, size));
+      ranks_.several() ? nullptr : options_.stop, [this](const std::string& line) { warn(line); },
+      validation_pairs(config_, size), ranks_);
   state_.settings = to_json(config_, false);
   state_.generator = fingerprint(model_->decoder());
   state_.images = static_cast<std::int64_t>(loader_->folder().size());
@@ -137,13 +151,18 @@ Run::Run(const TrainConfig& given, const TrainOptions& options, Backend& backend
   inputs_.images = listing_of(loader_->folder());
   inputs_.val = val_ ? listing_of(*val_) : "";
   inputs_.lpips = state_.lpips;
+  state_.ranks = ranks_.size();
+  ranks_.expect_same(inputs_.generator, config_.generator + ": holds another generator");
+  ranks_.expect_same(inputs_.lpips, config_.lpips + ": holds another perceptual loss");
+  ranks_.expect_same(inputs_.images, config_.images + ": holds other files");
+  ranks_.expect_same(inputs_.val, config_.val + ": holds other files");
   enter(1);
 }
 
 /// What a checkpoint holds is not read again, the file may be gone by then; but one that is said to have
 /// moved is compared.
 void Run::read_init() {
-  if (config_.init.empty()) return;
+  if (config_.init.empty() || !ranks_.first()) return;
   if (folder_.checkpoints().empty()) {
     const Start start = start_from(config_.init, *model_, config_.projection());
     for (const std::string& line : start.lines) log(line);
@@ -155,16 +174,19 @@ void Run::read_init() {
 
 void Run::enter(int stage) {
   stage_ = stage;
-  training_.emplace(*model_, lpips_.get(), stage_recipe(config_, stage), random_);
+  training_.emplace(*model_, lpips_.get(), stage_recipe(config_, stage), random_, ranks_.together());
 }
 
 TrainResult Run::operator()() {
   start_or_resume();
   log(precision_header(precision_named(config_.precision), backend_));
+  if (ranks_.several())
+    log(fmt::format("{} ranks, {} images each in a step; {}", ranks_.size(), config_.batch,
+                    ranks_.together()->description()));
   if (state_.iteration == 0 && !show_pictures(true)) return result(true);
   if (!state_.settled && !settle(true)) return result(true);
   while (state_.iteration < total_) {
-    if (stopped()) {
+    if (ranks_.stops_at(state_.iteration, stopped())) {
       if (state_.iteration != saved_) save(true);
       return result(true);
     }
@@ -172,8 +194,12 @@ TrainResult Run::operator()() {
     step();
     if (!settle(on_schedule(state_.iteration))) return result(true);
   }
-  prune();
-  save_autoencoder(folder_.model_file(), *model_, {{"config", state_.settings}});
+  reports_.drain();
+  ranks_.check();
+  if (ranks_.first()) {
+    prune();
+    save_autoencoder(folder_.model_file(), *model_, {{"config", state_.settings}});
+  }
   return result(false);
 }
 
@@ -181,6 +207,15 @@ void Run::start_or_resume() {
   // Before anything is written: is there an image at all? The batch is read again by the first step.
   loader_->next();
   loader_->seek(0);
+  if (ranks_.first()) begin_folder();
+  state_.random = random_.state();  // a fresh run's too: drawn maps are the same on all ranks
+  ranks_.broadcast(state_, saved_);
+  if (!ranks_.first()) stand_at(state_);
+  ranks_.broadcast(*model_, training_->adam());
+}
+
+/// What rank 0 does of a start: the run's folder is its own.
+void Run::begin_folder() {
   const bool fresh = !options_.resume || !folder_.has_settings();
   if (!fresh) {
     const RunInputs before = read_run_inputs(folder_.inputs_file());
@@ -227,6 +262,11 @@ void Run::expect_same_run(const std::string& path, const TrainingCheckpoint& che
     fail<InputError>(path, ": was written with other settings than ", folder_.config_file(), " has now");
   if (state.generator != state_.generator)
     fail<InputError>(config_.generator, ": is not the generator that this run began with");
+  if (state.ranks != ranks_.size() && !options_.accept_other_ranks)
+    fail<UsageError>(path, ": was written by ", state.ranks, state.ranks == 1 ? " rank" : " ranks",
+                     ", now there ", ranks_.several() ? text("are ", ranks_.size()) : "is 1",
+                     "; --accept-other-ranks goes on with ", ranks_.size() * config_.batch,
+                     " images a step in place of ", state.ranks * config_.batch);
   if (!checkpoint.old_format() && state.lpips != state_.lpips)
     fail<InputError>(config_.lpips.empty() ? folder_.config_file() : config_.lpips,
                      ": is not the perceptual loss that this run began with");
@@ -239,6 +279,16 @@ void Run::expect_same_run(const std::string& path, const TrainingCheckpoint& che
   log(fmt::format("{} iterations where the run had {}: the cosine{} spans them all from now on, {:.4g} next",
                   config_.iterations, before, stage == 2 ? " of stage 2" : "",
                   recipe.rate(recipe.rates.main.value_or(*recipe.rates.noise_heads), done)));
+}
+
+void Run::stand_at(const TrainingState& stored) {
+  if (const int stage = stage_of(config_, stored.iteration); stage != stage_) enter(stage);
+  state_.iteration = stored.iteration;
+  state_.position = stored.position;
+  state_.random = stored.random;
+  state_.settled = stored.settled;
+  random_.set_state(stored.random);
+  loader_->seek(stored.position);
 }
 
 /// False where there is no checkpoint. A broken one is reported and the one before it taken.
@@ -257,17 +307,12 @@ bool Run::resume() {
     }
     expect_same_run(path, *checkpoint);
     const TrainingState& stored = checkpoint->state();
-    if (const int stage = stage_of(config_, stored.iteration); stage != stage_) enter(stage);
+    stand_at(stored);
     checkpoint->fill(*model_, training_->adam());
     if (checkpoint->old_format())
       log(fmt::format("{}: of the old format, whose counters no checksum covers", path));
-    state_.iteration = saved_ = stored.iteration;
-    state_.position = stored.position;
-    state_.random = stored.random;
-    state_.settled = stored.settled;
+    saved_ = stored.iteration;
     state_.images = stored.images;
-    random_.set_state(stored.random);
-    loader_->seek(stored.position);
     metrics_->cut(stored.iteration, stored.settled);
     if (!checkpoint->old_format() && metrics_->fingerprint() != stored.metrics)
       log(fmt::format("{}: its lines up to iteration {} are not those of the run; they are left as they are",
@@ -285,7 +330,7 @@ bool Run::resume() {
 /// steps later.
 void Run::step() {
   const ImageBatch batch = loader_->next();
-  for (const std::string& line : loader_->take_warnings()) log(line);
+  for (const std::string& line : loader_->take_warnings()) warn(line);
   const std::int64_t size = model_->decoder().size();
   const auto tensor = [&](const std::vector<std::uint8_t>& pixels) {
     return pixel_table_(pixel_feed_(pixels, {config_.batch, size, size, 3}));
@@ -314,7 +359,8 @@ void Run::take_step(const EnqueuedStep& step, const StepFigures& figures) {
          saved_ > 0 ? text("checkpoint ", saved_, " is kept") : "no checkpoint was written",
          "; a smaller 'lr' may help");
   if (step.logged) append(step.iteration, step.stage, metrics_members(step, figures));
-  if (options_.after_step) options_.after_step({step.iteration, total_, config_.batch, figures.loss});
+  if (options_.after_step)
+    options_.after_step({step.iteration, total_, config_.batch * ranks_.size(), figures.loss});
 }
 
 /// What is due after an iteration: samples, validation, the model of a first stage and the leak figure of the
@@ -324,7 +370,7 @@ bool Run::settle(bool scheduled) {
   const bool shown = show_pictures(scheduled);
   if (!scheduled) return true;
   save(shown);
-  if (shown) prune();
+  if (shown && ranks_.first()) prune();
   return shown;
 }
 
@@ -332,13 +378,16 @@ bool Run::show_pictures(bool scheduled) {
   const std::int64_t i = state_.iteration;
   const bool sample = i > 0 && config_.sample_every > 0 && (i % config_.sample_every == 0 || ends_a_stage(i));
   if (sample || scheduled) reports_.drain();  // nothing is shown of a step that came to no number
-  if (sample) pictures_->write_samples(folder_.sample_file(i), noise());
+  if (sample && ranks_.first()) pictures_->write_samples(folder_.sample_file(i), noise());
   if (!scheduled) return true;
   if (val_) {
+    ranks_.broadcast_statistics(*model_);
     const std::optional<std::string> figures = pictures_->validate(i, noise());
     if (!figures) return false;
     append(i, stage_, fmt::format(R"("validation": {{{}}})", *figures));
   }
+  if (!ranks_.first()) return true;
+  ranks_.check();
   if (config_.two_stages() && i == steps_before(config_, 2))
     save_first_stage(folder_.stage1_file(), *model_, state_.settings);
   if (val_ && i > 0 && i == total_) {
@@ -351,6 +400,11 @@ bool Run::show_pictures(bool scheduled) {
 
 void Run::save(bool settled) {
   reports_.drain();  // no checkpoint of one either
+  ranks_.check();    // nor of a step whose sums broke off: drained and not ended here, they were whole
+  if (!ranks_.first()) {
+    saved_ = state_.iteration;
+    return;
+  }
   metrics_->sync();
   state_.settled = settled;
   state_.metrics = metrics_->fingerprint();

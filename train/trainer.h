@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "tensor/backend.h"
+#include "tensor/communicator.h"
 #include "train/config.h"
 
 namespace om {
@@ -26,7 +27,7 @@ namespace om {
 struct StepReport {
   std::int64_t iteration = 0;   ///< steps done
   std::int64_t iterations = 0;  ///< steps of the whole run
-  std::int64_t images = 0;      ///< in this step
+  std::int64_t images = 0;      ///< in this step, of all ranks
   double loss = 0;              ///< sum over them
 };
 
@@ -40,6 +41,11 @@ struct TrainOptions {
   const std::atomic<bool>* stop = nullptr;           ///< set: end after the step in progress
   std::function<void(const std::string&)> log = {};  ///< one line for the user
   std::function<void(const StepReport&)> after_step = {};
+  /// The ranks that train together, each with config.batch images of every step; null: one alone. Each of
+  /// them calls train() with the same configuration. Rank 0 alone reads and writes `out`.
+  ranks::Member* member = nullptr;
+  Communicator* together = nullptr;
+  bool accept_other_ranks = false;  ///< go on with a run that another number of ranks began
 };
 
 struct TrainResult {
@@ -54,8 +60,9 @@ struct TrainResult {
 ///
 /// UsageError: out holds a run and resume is not set, a given setting contradicts the run's, or one makes no
 /// sense. InputError: an input is missing or broken, no image can be read, or no checkpoint can be used.
-/// Error: a file cannot be written, or the loss is not finite. OutOfMemory or std::bad_alloc: memory or
-/// threads ran out. After each of them checkpoints stay as they were, and the run can be resumed.
+/// Error: a file cannot be written, the loss is not finite, or another rank has ended. OutOfMemory or
+/// std::bad_alloc: memory or threads ran out. After each of them checkpoints stay as they were, and the run
+/// can be resumed.
 TrainResult train(const TrainConfig& config, const TrainOptions& options, Backend& backend);
 
 }  // namespace om

@@ -7,13 +7,47 @@
 namespace om {
 namespace {
 
+/// Those losses that there are, [2 or 3].
+Tensor losses_in_one(const StepResult& step) {
+  const NoGrad no_grad;
+  std::vector<Tensor> losses = {reshape(step.loss, {1}), reshape(step.mse, {1})};
+  if (step.lpips.defined()) losses.push_back(reshape(step.lpips, {1}));
+  return concat(losses, 0);
+}
+
 Tensor figures_of(const StepResult& step) {
   const NoGrad no_grad;
-  std::vector<Tensor> figures = {step.loss, step.mse};
-  if (step.lpips.defined()) figures.push_back(step.lpips);
+  std::vector<Tensor> figures = {step.sums};
+  if (!step.sums.defined()) {
+    figures = {step.loss, step.mse};
+    if (step.lpips.defined()) figures.push_back(step.lpips);
+  }
   figures.insert(figures.end(), step.norms.begin(), step.norms.end());
-  for (Tensor& figure : figures) figure = reshape(cast(figure, DType::f32), {1});
+  for (Tensor& figure : figures) figure = reshape(cast(figure, DType::f32), {figure.elements()});
   return concat(figures, 0);
+}
+
+/// Forward and backward, and what of it goes to the other ranks on the way.
+StepResult differentiate(const Autoencoder& model, const Lpips* lpips, const Adam& adam, const Tensor& images,
+                         const std::vector<Tensor>& noise, const Tensor& targets, GradientBuckets* buckets,
+                         Communicator* together) {
+  const Tensor& target = targets.defined() ? targets : images;
+  StepResult result;
+  const Tensor output = noise.empty() ? model(images) : model(images, noise);
+  const Losses losses = losses_of(output, target, lpips);
+  result.loss = losses.loss.detach();
+  result.mse = losses.mse.detach();
+  if (losses.lpips.defined()) result.lpips = losses.lpips.detach();
+  if (together != nullptr) together->mark("forward");
+  GradOptions options{.allow_unused = true};
+  if (buckets != nullptr)
+    options.when_final = [&](std::size_t, Tensor& gradient) {
+      if (!gradient.sole_owner()) gradient = gradient.clone();  // others still need what is in there
+      buckets->add(gradient);
+    };
+  result.gradients = grad({losses.loss}, adam.parameters(), options);
+  result.reconstruction = output.detach();
+  return result;
 }
 
 }  // namespace
@@ -53,21 +87,43 @@ Losses losses_of(const Tensor& output, const Tensor& target, const Lpips* lpips)
 }
 
 StepResult training_step(const Autoencoder& model, const Lpips* lpips, Adam& adam, const Tensor& images,
-                         const std::vector<Tensor>& noise, const Tensor& targets) {
-  const Tensor& target = targets.defined() ? targets : images;
+                         const std::vector<Tensor>& noise, const Tensor& targets, Communicator* together,
+                         std::size_t bucket_bytes) {
   StepResult result;
-  {
-    const Tensor output = noise.empty() ? model(images) : model(images, noise);
-    const Losses losses = losses_of(output, target, lpips);
-    result.gradients = grad({losses.loss}, adam.parameters(), {.allow_unused = true});
-    result.loss = losses.loss.detach();
-    result.mse = losses.mse.detach();
-    if (losses.lpips.defined()) result.lpips = losses.lpips.detach();
-    result.reconstruction = output.detach();
+  if (together == nullptr) {
+    result = differentiate(model, lpips, adam, images, noise, targets, nullptr, nullptr);
+  } else {
+    together->mark("start");
+    GradientBuckets buckets(*together, bucket_bytes);
+    result = differentiate(model, lpips, adam, images, noise, targets, &buckets, together);
+    result.sums = losses_in_one(result);
+    together->mark("backward");
+    buckets.finish({result.sums});
   }
-  result.norms = adam.step(result.gradients);
-  result.figures = figures_of(result);
+  finish_step(result, adam);
+  if (together != nullptr) together->mark("sums and optimiser");
   return result;
+}
+
+StepResult backward_step(const Autoencoder& model, const Lpips* lpips, const Adam& adam, const Tensor& images,
+                         const std::vector<Tensor>& noise, const Tensor& targets) {
+  StepResult result = differentiate(model, lpips, adam, images, noise, targets, nullptr, nullptr);
+  result.sums = losses_in_one(result);
+  for (Tensor& gradient : result.gradients)
+    if (gradient.defined() && !gradient.sole_owner()) gradient = gradient.clone();
+  return result;
+}
+
+void sum_over_ranks(StepResult& step, Communicator& together, std::size_t bucket_bytes) {
+  GradientBuckets buckets(together, bucket_bytes);
+  for (const Tensor& gradient : step.gradients)
+    if (gradient.defined()) buckets.add(gradient);
+  buckets.finish({step.sums});
+}
+
+void finish_step(StepResult& step, Adam& adam) {
+  step.norms = adam.step(step.gradients);
+  step.figures = figures_of(step);
 }
 
 }  // namespace om

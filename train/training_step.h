@@ -10,6 +10,7 @@
 #include "models/autoencoder.h"
 #include "models/lpips.h"
 #include "train/adam.h"
+#include "train/gradient_buckets.h"
 
 namespace om {
 
@@ -36,10 +37,12 @@ struct Losses {
 Losses losses_of(const Tensor& output, const Tensor& target, const Lpips* lpips);
 
 struct StepResult {
-  Tensor loss, mse, lpips;        ///< [], sums over the batch, on the backend; lpips undefined without LPIPS
-  std::vector<Tensor> norms;      ///< of each group's gradients before clipping, []
-  std::vector<Tensor> gradients;  ///< of adam.parameters(), before clipping; undefined where there is none
-  Tensor reconstruction;          ///< [N, S, S, 3] from before the step
+  Tensor loss, mse, lpips;    ///< [], sums over the batch, on the backend; lpips undefined without LPIPS
+  Tensor sums;                ///< [2 or 3], with several ranks: these over all of them
+  std::vector<Tensor> norms;  ///< of each group's gradients before clipping, []
+  /// Of adam.parameters(), over all ranks and before clipping; undefined where there is none.
+  std::vector<Tensor> gradients;
+  Tensor reconstruction;  ///< [N, S, S, 3] from before the step
   /// All that a log wants in one array, f32 [3 + groups] or without LPIPS [2 + groups]: loss, mse, lpips,
   /// norms.
   Tensor figures;
@@ -48,7 +51,18 @@ struct StepResult {
 /// images [N, S, S, 3] in [-1, 1]; noise maps [N or 1, s, s, 1], 4x4 first, to decode with, or none: those
 /// that the model predicts. Reads nothing back and draws nothing, so it can be captured.
 /// `targets` [N, S, S, 3]: what the reconstruction is compared with; undefined: the images themselves.
+/// `together`: the ranks, of whose batches this is a part; null: there is but one. Losses are sums over
+/// images, so gradients are summed over the ranks, and clipped then.
 StepResult training_step(const Autoencoder& model, const Lpips* lpips, Adam& adam, const Tensor& images,
-                         const std::vector<Tensor>& noise = {}, const Tensor& targets = {});
+                         const std::vector<Tensor>& noise = {}, const Tensor& targets = {},
+                         Communicator* together = nullptr, std::size_t bucket_bytes = kBucketBytes);
+
+/// The same in three parts, where what goes between ranks cannot be recorded: all but norms and figures, of
+/// this rank's batch alone, each gradient in memory of its own; the sums over the ranks; and the optimiser's
+/// step.
+StepResult backward_step(const Autoencoder& model, const Lpips* lpips, const Adam& adam, const Tensor& images,
+                         const std::vector<Tensor>& noise, const Tensor& targets);
+void sum_over_ranks(StepResult& step, Communicator& together, std::size_t bucket_bytes = kBucketBytes);
+void finish_step(StepResult& step, Adam& adam);
 
 }  // namespace om

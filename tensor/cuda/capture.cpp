@@ -79,11 +79,12 @@ bool CudaBackend::begin_capture() {
 std::unique_ptr<CapturedGraph> CudaBackend::end_capture() {
   if (!capturing_) fail("cuda: end_capture without begin_capture");
   capturing_ = false;
-  order_.reset();
+  const std::unique_ptr<CaptureOrder> order = std::move(order_);
   memory().end_pool();
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
-  cudaError_t status = cudaStreamEndCapture(stream_, &graph);
+  cudaError_t status = order->join_others();
+  if (const cudaError_t ended = cudaStreamEndCapture(stream_, &graph); status == cudaSuccess) status = ended;
   if (status == cudaSuccess) status = complete_edges(graph);
   if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, graph, 0);
   if (graph != nullptr) cudaGraphDestroy(graph);

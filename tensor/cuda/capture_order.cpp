@@ -58,19 +58,45 @@ void CaptureOrder::wait(bool first) {
   waits_.clear();
 }
 
-CaptureOrder::Nodes CaptureOrder::current() const {
+CaptureOrder::Nodes CaptureOrder::current(cudaStream_t stream) {
   cudaStreamCaptureStatus status{};
   const cudaGraphNode_t* nodes = nullptr;
   std::size_t count = 0;
   const cudaGraphEdgeData* edges = nullptr;
-  if (cudaStreamGetCaptureInfo(stream_, &status, nullptr, nullptr, &nodes, &edges, &count) != cudaSuccess)
+  if (cudaStreamGetCaptureInfo(stream, &status, nullptr, nullptr, &nodes, &edges, &count) != cudaSuccess)
     return {};
   return {nodes, nodes + count};
 }
 
-void CaptureOrder::end() {
+void CaptureOrder::end() { keep(current(stream_)); }
+
+void CaptureOrder::enter(cudaStream_t stream, cudaEvent_t event) {
+  const bool first = others_.emplace(stream, event).second;
+  if (first) {
+    check(cudaEventRecord(event, stream_), "cudaEventRecord");
+    check(cudaStreamWaitEvent(stream, event, 0), "cudaStreamWaitEvent");
+  }
+  if (first || !waits_.empty())
+    check(cudaStreamUpdateCaptureDependencies(
+              stream, waits_.empty() ? nullptr : waits_.data(), nullptr, waits_.size(),
+              first ? cudaStreamSetCaptureDependencies : cudaStreamAddCaptureDependencies),
+          "cudaStreamUpdateCaptureDependencies");
+  waits_.clear();
+}
+
+void CaptureOrder::leave(cudaStream_t stream) { keep(current(stream)); }
+
+cudaError_t CaptureOrder::join_others() {
+  for (const auto& [stream, event] : others_) {
+    cudaError_t status = cudaEventRecord(event, stream);
+    if (status == cudaSuccess) status = cudaStreamWaitEvent(stream_, event, 0);
+    if (status != cudaSuccess) return status;
+  }
+  return cudaSuccess;
+}
+
+void CaptureOrder::keep(const Nodes& last) {
   in_kernel_ = false;
-  const Nodes last = current();
   for (const Access& access : accesses_) {
     std::uintptr_t at = access.begin;
     while (at < access.end) {  // segments there are, and gaps between them

@@ -40,6 +40,14 @@ class CaptureOrder {
   /// The kernel's launches are recorded.
   void end();
 
+  /// A kernel for another stream, between begin() with read() and write(), and leave(): that stream becomes
+  /// part of the recording, by `event` where it is not yet, and waits for whom the kernel must, besides what
+  /// it has recorded itself.
+  void enter(cudaStream_t stream, cudaEvent_t event);
+  void leave(cudaStream_t stream);
+  /// Brings the other streams back, as a recording's end wants it.
+  cudaError_t join_others();
+
  private:
   using Nodes = std::vector<cudaGraphNode_t>;
   /// The last who wrote these bytes, and who read them since.
@@ -54,9 +62,11 @@ class CaptureOrder {
   void touch(const void* data, std::size_t bytes, bool writes);
   /// A segment begins at this address from now on, if one covers it.
   void split(std::uintptr_t at);
-  Nodes current() const;
+  static Nodes current(cudaStream_t stream);
+  void keep(const Nodes& last);
 
   cudaStream_t stream_;
+  std::map<cudaStream_t, cudaEvent_t> others_;
   std::map<std::uintptr_t, Segment> segments_;
   std::vector<Access> accesses_;  // of the kernel in progress
   Nodes waits_;                   // found since the last wait()

@@ -8,6 +8,7 @@
 #include "tensor/cuda/conv_plans.h"
 #include "tensor/cuda/cudnn.h"
 #include "tensor/cuda/read_later.h"
+#include "tensor/registry.h"
 
 namespace om {
 
@@ -29,8 +30,9 @@ CudaBackend::CudaBackend() {
     cudaGetLastError();
     fail("cuda: no device (", status == cudaSuccess ? "none is visible" : cudaGetErrorString(status), ")");
   }
+  const int device = om::device() % devices;
   cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+  check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
   int driver = 0, runtime = 0;
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
@@ -39,16 +41,16 @@ CudaBackend::CudaBackend() {
   multiprocessors_ = properties.multiProcessorCount;
   total_memory_ = properties.totalGlobalMem;
   int clock = 0, memory_clock = 0, bus = 0;  // kHz, kHz, bits
-  check(cudaDeviceGetAttribute(&clock, cudaDevAttrClockRate, 0), "cudaDeviceGetAttribute");
-  check(cudaDeviceGetAttribute(&memory_clock, cudaDevAttrMemoryClockRate, 0), "cudaDeviceGetAttribute");
-  check(cudaDeviceGetAttribute(&bus, cudaDevAttrGlobalMemoryBusWidth, 0), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&clock, cudaDevAttrClockRate, device), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&memory_clock, cudaDevAttrMemoryClockRate, device), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&bus, cudaDevAttrGlobalMemoryBusWidth, device), "cudaDeviceGetAttribute");
   clock_ = 1e3 * clock;
   peak_bandwidth_ = 2e3 * memory_clock * bus / 8;
   description_ = text(properties.name, ", ", properties.totalGlobalMem >> 20U, " MiB, ", multiprocessors_,
                       " multiprocessors at ", clock / 1000, " MHz, memory at ", memory_clock / 1000,
                       " MHz, compute capability ", properties.major, '.', properties.minor, ", CUDA ",
                       version(runtime, 1000, 10), " (driver ", version(driver, 1000, 10), ')');
-  check(cudaSetDevice(0), "cudaSetDevice");
+  check(cudaSetDevice(device), "cudaSetDevice");
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   plans_ = std::make_unique<ConvPlans>(*this);
   landings_ = std::make_shared<Landings>();

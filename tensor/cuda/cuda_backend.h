@@ -13,6 +13,7 @@
 #include <string>
 
 #include "tensor/backend.h"
+#include "tensor/communicator.h"
 #include "tensor/cuda/capture_order.h"
 #include "tensor/device_memory.h"
 #include "tensor/dry_form.h"
@@ -31,9 +32,11 @@ class CudaBackend final : public Backend,
                           public DistanceKernels,
                           public AdamKernels,
                           public DeviceMemory,
-                          public DryForm {
+                          public DryForm,
+                          public CommunicatorSource {
  public:
-  /// Takes the process's first visible device. Error where there is none.
+  /// Takes the visible device that the registry names (om::device()), counted round. Error where there is
+  /// none.
   CudaBackend();
   ~CudaBackend() override;
 
@@ -87,6 +90,8 @@ class CudaBackend final : public Backend,
   void adam(std::span<const AdamArray> arrays, const AdamConstants& constants) override;
 
   std::unique_ptr<Backend> dry_form() override;
+  std::unique_ptr<Communicator> make_communicator(ranks::Member& member) override;
+  int devices() const override;
 
   cudaStream_t stream() const { return stream_; }
   bool capturing() const { return capturing_; }

@@ -7,7 +7,7 @@ namespace om::cuda {
 
 Library open_library(const char* file, const char* purpose, const char* packages) {
   LibraryRequest request{"cuda", file, purpose, packages};
-  for (const char* variable : {"CUDNN_PATH", "CUDA_PATH", "CUDA_HOME"})
+  for (const char* variable : {"CUDNN_PATH", "NCCL_HOME", "CUDA_PATH", "CUDA_HOME"})
     if (const char* root = std::getenv(variable); root != nullptr && *root != '\0') {
       request.folders.push_back(std::string(root) + "/lib64");
       request.folders.push_back(std::string(root) + "/lib");

@@ -8,6 +8,8 @@
 #include <gloo/rendezvous/store.h>
 #include <gloo/transport/tcp/device.h>
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -110,6 +112,35 @@ class GlooCommunicator final : public Communicator {
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
 
+  void trace(bool on) override {
+    join();
+    tracing_ = on;
+    phases_.clear();
+    buckets_.clear();
+  }
+
+  /// Here the backend's queue has no more in it than what is done.
+  void mark(const char* what) override {
+    if (!tracing_) return;
+    backend_.synchronize();
+    phases_.push_back({what, 0, 0, seconds()});
+  }
+
+  std::vector<Span> traced() override {
+    join();
+    std::size_t first = phases_.size();  // of the last step
+    while (first > 0 && (first == phases_.size() || phases_[first].what != "start")) --first;
+    if (phases_.empty()) return {};
+    const double start = phases_[first].end;
+    std::vector<Span> spans;
+    for (std::size_t i = first + 1; i < phases_.size(); ++i)
+      spans.push_back({phases_[i].what, 0, phases_[i - 1].end - start, phases_[i].end - start});
+    for (const Span& bucket : buckets_)
+      if (bucket.begin >= start)
+        spans.push_back({"", bucket.bytes, bucket.begin - start, bucket.end - start});
+    return spans;
+  }
+
   void barrier() override {
     enqueue([this] {
       ::gloo::BarrierOptions options(context_);
@@ -147,10 +178,12 @@ class GlooCommunicator final : public Communicator {
         each([](const Tensor& array, std::byte* at, std::size_t size) {
           std::memcpy(at, array.storage()->data(), size);
         });
+      const double begin = seconds();
       if (sum)
         wide ? reduce<double>(*room) : reduce<float>(*room);
       else
         send(*room, root);
+      if (tracing_) buckets_.push_back({"", room->size(), begin, seconds()});
       if (host)
         each([](const Tensor& array, std::byte* at, std::size_t size) {
           std::memcpy(array.storage()->data(), at, size);
@@ -179,6 +212,10 @@ class GlooCommunicator final : public Communicator {
     options.setRoot(root);
     options.setTag(next_tag());
     ::gloo::broadcast(options);
+  }
+
+  static double seconds() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   }
 
   std::uint32_t next_tag() { return tag_ = (tag_ + 1) & 0xffffffU; }
@@ -241,6 +278,8 @@ class GlooCommunicator final : public Communicator {
   std::deque<std::function<void()>> jobs_;
   bool busy_ = false, ending_ = false;
   std::exception_ptr error_;
+  std::atomic<bool> tracing_ = false;
+  std::vector<Span> phases_, buckets_;  // the latter are the thread's, while it works
   std::thread thread_;
 };
 

@@ -34,7 +34,7 @@ Member::Member(Options options) : options_(std::move(options)), hub_(options_.hu
         break;
       }
       if (message->kind == Kind::refuse) fail(who, ": ", hub_, " refuses it: ", message->body);
-      if (message->kind == Kind::end) fail(message->body);
+      if (message->kind == Kind::end) throw RunEnded(message->body);
     }
     if (welcome) break;
     if (!open) fail(who, ": the connection to ", hub_, " ended before all ranks had come");
@@ -128,7 +128,10 @@ void Member::take(const Message& message) {
         verdict_ = false;
         if (!failure_) failure_ = message.body;
         break;
-      case Kind::query: queried_ = true; break;
+      case Kind::query:
+        queried_ = true;
+        channel_->put({Kind::at, begun_});
+        break;
       case Kind::stop_at: stop_at_ = message.number; break;
       default: break;
     }
@@ -160,7 +163,7 @@ std::string Member::get(const std::string& key) {
   send({Kind::get, 0, key, {}});
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return failure_ || values_.contains(key); });
-  if (failure_) fail(*failure_);
+  if (failure_) throw RunEnded(*failure_);
   return values_.at(key);
 }
 
@@ -181,22 +184,17 @@ void Member::wish_to_stop() {
 }
 
 bool Member::stops_at(std::int64_t done) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!queried_) return false;
-    if (!answered_) channel_->put({Kind::at, done});
-    answered_ = true;
-  }
-  (void)!::write(wake_write_.get(), "x", 1);
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return failure_ || stop_at_; });
-  if (failure_) fail(*failure_);
-  return done >= *stop_at_;
+  if (queried_) changed_.wait(lock, [&] { return failure_ || stop_at_; });
+  if (failure_) throw RunEnded(*failure_);
+  if (stop_at_ && done >= *stop_at_) return true;
+  begun_ = done + 1;
+  return false;
 }
 
 void Member::check() const {
   const std::lock_guard lock(mutex_);
-  if (failure_) fail(*failure_);
+  if (failure_) throw RunEnded(*failure_);
 }
 
 std::optional<std::string> Member::failure() const {

@@ -10,12 +10,19 @@
 #include <string>
 #include <thread>
 
+#include "tensor/error.h"
 #include "tensor/ranks/hub.h"
 
 namespace om::ranks {
 
 /// What both sides must agree on before anything else.
 std::string protocol(int ranks);
+
+/// The run has ended, through another process than this one.
+class RunEnded : public Error {
+ public:
+  using Error::Error;
+};
 
 class Member {
  public:
@@ -27,7 +34,8 @@ class Member {
     /// in the member's thread.
     std::function<void(const std::string& why, bool hub_lost)> on_end = {};
   };
-  /// Comes to the hub and waits until all ranks have. Error naming rank and address.
+  /// Comes to the hub and waits until all ranks have. Error naming rank and address; RunEnded where the run
+  /// ends before it began.
   explicit Member(Options options);
   ~Member();
   Member(const Member&) = delete;
@@ -38,18 +46,20 @@ class Member {
   /// The address of this machine that the hub sees.
   const std::string& own_host() const { return own_host_; }
 
-  /// Texts that every rank may read. get() waits until one is there. Error once the run has ended.
+  /// Texts that every rank may read. get() waits until one is there. RunEnded where it ends.
   void set(const std::string& key, const std::string& value);
   std::string get(const std::string& key);
   /// The text of rank 0, to all: the n-th call of one rank meets the n-th of every other.
   std::string share(const std::string& text);
 
-  /// A signal came: at the next steps' beginnings the ranks agree where to stop.
+  /// A signal came: the ranks agree where to stop, which is after the last step that one of them has begun.
   void wish_to_stop();
-  /// Asked before each step, with those done: whether to stop here. Waits while the ranks agree.
+  /// Asked before each step, with those done: whether to stop here; else that step counts as begun. While the
+  /// ranks agree no step begins; each one's thread answers for it, since its main thread may wait for another
+  /// rank.
   bool stops_at(std::int64_t done);
 
-  /// Error with the run's reason where it has ended.
+  /// RunEnded with the run's reason where it has ended.
   void check() const;
   std::optional<std::string> failure() const;
   /// This rank fails. `follows`: because of another, as a collective does whose other end is gone. True where
@@ -74,7 +84,8 @@ class Member {
   std::optional<std::string> failure_;
   std::optional<bool> verdict_;  // on what this rank reported
   std::optional<std::int64_t> stop_at_;
-  bool queried_ = false, answered_ = false, finished_ = false, stopping_ = false, wished_ = false;
+  std::int64_t begun_ = 0;
+  bool queried_ = false, finished_ = false, stopping_ = false, wished_ = false;
   std::uint64_t shared_ = 0;
   std::thread thread_;
 };

@@ -29,7 +29,7 @@ enum class Kind : std::uint32_t {
   end,        ///< the run has failed: body says why
   wish_stop,  ///< to the hub: a signal came
   query,      ///< how far are you?
-  at,         ///< to the hub: number steps are done
+  at,         ///< to the hub: number steps are begun
   stop_at     ///< stop when number steps are done
 };
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 
 #include "autograd/fused.h"
 #include "autograd/node.h"
@@ -82,6 +83,77 @@ TEST(Grad, ThroughSharedAndLongChains) {
   Tensor chain = x;
   for (int i = 0; i < 200000; ++i) chain = chain + 1.0;  // must neither recurse here nor when it is freed
   EXPECT_EQ(host(grad({chain}, {x}, {.keep_graph = true})[0])[0], 1);
+}
+
+TEST(Grad, TellsOfFinalGradientsInTheirOrder) {
+  const Tensor a = leaf({2}), b = leaf({3}), c = leaf({5}), unused = leaf({7});
+  const Tensor early = a * a, first = early * b, second = a * c;
+  const Tensor late = first + second;  // c's is final first, then b's, a's last
+  std::vector<std::size_t> told;
+  std::vector<double> values;
+  GradOptions options{.allow_unused = true};
+  options.when_final = [&](std::size_t input, Tensor& gradient) {
+    told.push_back(input);
+    values.push_back(host(gradient)[0]);
+  };
+  const std::vector<Tensor> g = grad({sum(late)}, {unused, a, b, c, a}, options);
+  EXPECT_EQ(told, (std::vector<std::size_t>{3, 2, 1}));
+  EXPECT_EQ(values, (std::vector<double>{2, 4, 17}));
+  EXPECT_FALSE(g[0].defined());
+  EXPECT_EQ(host(g[4]), (std::vector<double>{17}));
+}
+
+TEST(Grad, FinalGradientsMayBeReplaced) {
+  const Tensor x = leaf({2, 3}), y = leaf({5, 7});
+  GradOptions options;
+  options.when_final = [&](std::size_t input, Tensor& gradient) {
+    if (input == 1) gradient = gradient * 10.0;
+  };
+  const std::vector<Tensor> g = grad({sum(x * y)}, {x, y}, options);
+  EXPECT_EQ(host(g[0]), (std::vector<double>{5, 7}));
+  EXPECT_EQ(host(g[1]), (std::vector<double>{20, 30}));
+}
+
+// A sum hands the same gradient to both of its sides; to write one's in place would change the other's.
+TEST(Grad, TellsWhetherAFinalGradientIsShared) {
+  const Tensor x = leaf({2, 3}), y = leaf({5, 7}), z = leaf({1, 4});
+  std::map<std::size_t, bool> sole;
+  GradOptions options;
+  options.when_final = [&](std::size_t input, Tensor& gradient) {
+    sole[input] = gradient.sole_owner();
+    const Tensor own = sole[input] ? gradient : gradient.clone();
+    own.fill(100);
+    gradient = own;
+  };
+  // y's gradient is final while the same array still is that of x * x; z's is its own
+  const std::vector<Tensor> g = grad({sum((x * x + y) * z)}, {x, y, z}, options);
+  EXPECT_FALSE(sole.at(1));
+  EXPECT_TRUE(sole.at(2));
+  for (const Tensor& each : g) EXPECT_EQ(host(each), (std::vector<double>{100, 100}));
+  options.when_final = [&](std::size_t input, Tensor& gradient) {
+    if (input == 1) (gradient.sole_owner() ? gradient : gradient = gradient.clone()).fill(100);
+  };
+  EXPECT_EQ(host(grad({sum((x * x + y) * z)}, {x, y, z}, options)[0]), (std::vector<double>{4, 24}));
+}
+
+TEST(Grad, TellsOfAnOutputThatIsAnInput) {
+  const Tensor x = leaf({3});
+  std::vector<std::size_t> told;
+  GradOptions options;
+  options.when_final = [&](std::size_t input, Tensor&) { told.push_back(input); };
+  grad({sum(x)}, {x}, options);
+  EXPECT_EQ(told, (std::vector<std::size_t>{0}));
+  const Tensor y = square(x);
+  told.clear();
+  grad({y}, {y, x}, options);
+  EXPECT_EQ(told, (std::vector<std::size_t>{1, 0}));
+}
+
+TEST(Grad, FinalGradientsAreNotRecorded) {
+  const Tensor x = leaf({3});
+  GradOptions options{.create_graph = true};
+  options.when_final = [](std::size_t, Tensor&) {};
+  expect_error([&] { grad({sum(square(x))}, {x}, options); }, {"when_final", "create_graph"});
 }
 
 TEST(Grad, NeedsAScalarOrOutputGradients) {

@@ -1,0 +1,43 @@
+// A command on several ranks: `--ranks N` starts N processes of this program on this machine; torchrun, Slurm
+// or Open MPI start them anywhere (tensor/ranks/environment.h). Whoever starts them, one line says why a run
+// ended: the rank that failed says it, or where it could not, whoever noticed.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "examples/command.h"
+#include "tensor/communicator.h"
+#include "tensor/ranks/member.h"
+
+namespace om {
+
+/// What a rank computes with; alone: nothing but the options.
+struct Rank {
+  Common common;                     ///< threads divided by the ranks of this machine
+  ranks::Member* member = nullptr;   ///< null: alone
+  Communicator* together = nullptr;  ///< made by connect()
+  std::function<Communicator*(Backend&)> connect = [](Backend&) -> Communicator* { return nullptr; };
+
+  int number() const { return member == nullptr ? 0 : member->rank(); }
+  int size() const { return member == nullptr ? 1 : member->size(); }
+  bool first() const { return number() == 0; }
+};
+
+/// The option of a command that runs on several ranks.
+Option ranks_option(std::optional<std::int64_t>& target);
+
+/// Runs `body` alone, or as the rank that this process was started as, or starts `wanted` processes and waits
+/// for them. Returns an ExitCode.
+int on_ranks(const std::optional<std::int64_t>& wanted, const Common& common,
+             const std::function<int(Rank&)>& body);
+
+/// Starts so many processes of this program with the same arguments; the first signal lets them stop at the
+/// same step, a second ends them.
+int start_ranks(int ranks);
+
+/// Another process says why the run has ended.
+struct EndedElsewhere {};
+
+}  // namespace om
