@@ -19,8 +19,9 @@ namespace om::cuda {
 namespace {
 
 Nccl open() {
-  const Library library("libnccl.so.2", "several cards need NCCL 2",
-                        "libnccl2 of NVIDIA's repositories, nvidia-nccl-cu12 or nvidia-nccl-cu13 of PyPI");
+  const Library library =
+      open_library("libnccl.so.2", "several cards need NCCL 2",
+                   "libnccl2 of NVIDIA's repositories, nvidia-nccl-cu12 or nvidia-nccl-cu13 of PyPI");
   Nccl table{};
   library.find(table.version, "ncclGetVersion");
   library.find(table.error_string, "ncclGetErrorString");
