@@ -4,6 +4,7 @@
 #include <array>
 
 #include "autograd/grad.h"
+#include "examples/http_head.h"
 #include "io/image.h"
 #include "io/model_file.h"
 #include "io/pickle.h"
@@ -15,6 +16,7 @@
 #include "tests/fuzz/memory_meter.h"
 #include "tests/fuzz/model_recipe.h"
 #include "train/config.h"
+#include "train/metrics_series.h"
 
 namespace om::fuzz {
 namespace {
@@ -104,6 +106,37 @@ void read_config(Bytes file) {
   if (to_json(again, true) != written) fail("settings change when written and read again");
 }
 
+/// Every byte is in a line that is taken or counted, and thinning keeps what is there.
+void read_metrics_file(Bytes file) {
+  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+  const MetricsSeries metrics = metrics_of(text);
+  const auto ends = std::count(text.begin(), text.end(), '\n');
+  const bool torn = !text.empty() && text.back() != '\n';
+  if (metrics.lines + metrics.skipped != ends + (torn ? 1 : 0))
+    fail(metrics.lines, " lines and ", metrics.skipped, " skipped of ", ends);
+  for (const auto& [name, series] : metrics.series) {
+    const ThinSeries thin = thinned(series, 2);
+    if (thin.points.values.size() > 8 || thin.count != series.values.size() ||
+        !std::is_sorted(series.iterations.begin(), series.iterations.end()))
+      fail("series of ", series.values.size(), " thinned to ", thin.points.values.size());
+  }
+  if (metrics.lines == 0) fail<InputError>(file_name, ": no line of metrics");
+}
+
+/// What goes on to the HTTP library is of our own making.
+void read_request(Bytes file) {
+  const RequestHead head = judge({reinterpret_cast<const char*>(file.data()), file.size()}, 8321);
+  if (head.refusal.status != 0) {
+    if (!head.text.empty() || head.body != 0) fail("a refused request goes on");
+    fail<InputError>(file_name, ": ", head.refusal.status, " ", reason_of(head.refusal.status), ": ",
+                     head.refusal.line);
+  }
+  if (!head.text.ends_with("\r\n\r\n") || head.text.find("\r\n\r\n") + 4 != head.text.size())
+    fail("a head without one end");
+  if (std::count(head.text.begin(), head.text.end(), '\n') > 5 || head.body > kMaxUpload)
+    fail("more than was asked");
+}
+
 /// What was taken must run as well.
 void read_model(Bytes recipe) {
   Backend& cpu = backend("cpu");
@@ -130,7 +163,7 @@ std::uint64_t image_memory(std::uint64_t bytes, std::uint64_t pixels_per_byte, s
   return 8 * MiB + 4 * bytes + per_pixel * std::min<std::uint64_t>(kMaxImagePixels, pixels_per_byte * bytes);
 }
 
-constexpr std::array<Reader, 10> all{{
+constexpr std::array<Reader, 12> all{{
     // 32 bytes a byte and 1 MiB of values; the stack and the memo beside them.
     {"pickle", read_pickles, [](std::uint64_t n) { return 64 * n + 4 * MiB; }},
     // An entry unpacks to at most 100 times its size and 64 KiB; that one may be a pickle.
@@ -147,6 +180,9 @@ constexpr std::array<Reader, 10> all{{
     // them.
     {"webp", read_webp_file, [](std::uint64_t n) { return image_memory(n, kMaxImagePixels, 6 + 8); }},
     {"config", read_config, [](std::uint64_t n) { return 64 * n + MiB; }},
+    // A number of two bytes becomes two of eight, and a name of its own.
+    {"metrics", read_metrics_file, [](std::uint64_t n) { return 256 * n + MiB; }},
+    {"request", read_request, [](std::uint64_t n) { return 128 * n + MiB; }},
     // Not a file but a recipe for one; a network may take its tensors' memory several times over.
     {"model", read_model, [](std::uint64_t) { return 64 * MiB; }},
 }};

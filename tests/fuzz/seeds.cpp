@@ -14,6 +14,28 @@ std::vector<Seed> seeds(std::string_view reader) {
   if (reader == "png") return png_seeds();
   if (reader == "jpeg") return jpeg_seeds();
   if (reader == "webp") return webp_seeds();
+  if (reader == "metrics")
+    return {{"run", R"({"iteration": 0, "validation": {"images": 4, "psnr": 10.5, "ssim": null}, "stage": 1}
+{"iteration": 1, "loss": 1.5, "mse": 1.5, "lr": 0.002, "grad_norm": {"main": 26.4, "noise_heads": 0.2}, "stage": 1}
+{"iteration": 2, "loss": 1e-3, "lr": 2e-3, "list": [1, {"a": 2}], "stage": 2}
+)"},
+            {"torn", "{\"iteration\": 1, \"loss\": 1}\n{\"iteration\": 2, \"lo"},
+            {"foreign", "hello\n[1, 2]\n{\"iteration\": -1}\n", false},
+            {"deep", "{\"iteration\": 1, \"a\": {\"b\": {\"c\": {\"d\": {\"e\": 1}}}}}\n", false}};
+  if (reader == "request")
+    return {
+        {"page", "GET / HTTP/1.1\r\nHost: 127.0.0.1:8321\r\nSec-Fetch-Site: none\r\n\r\n"},
+        {"question",
+         "POST /api/picture HTTP/1.1\r\nHost: localhost:8321\r\nOrigin: http://localhost:8321\r\n"
+         "Content-Type: application/json\r\nContent-Length: 12\r\n\r\n"},
+        {"picture",
+         "POST /api/pictures HTTP/1.1\r\nHost: 127.0.0.1:8321\r\nContent-Type: application/octet-stream\r\n"
+         "Content-Length: 67108864\r\n\r\n"},
+        {"rebound", "GET / HTTP/1.1\r\nHost: evil.example:8321\r\n\r\n", false},
+        {"chunked",
+         "POST /api/picture HTTP/1.1\r\nHost: 127.0.0.1:8321\r\nContent-Type: application/json\r\n"
+         "Transfer-Encoding: chunked\r\n\r\n",
+         false}};
   if (reader == "model")
     return {{"whole", ""},
             {"no_metadata", std::string("\7\0\0\0", 4)},
@@ -99,6 +121,27 @@ std::vector<std::string> words(std::string_view reader) {
             "\\ud800",
             "[]",
             "{}"};
+  if (reader == "metrics")
+    return {"{\"iteration\": 1",
+            "\"loss\": ",
+            "\"stage\": 2",
+            "\"grad_norm\": {",
+            "}\n",
+            "1e308",
+            "-1e999",
+            "null",
+            "18446744073709551615"};
+  if (reader == "request")
+    return {"GET / HTTP/1.1\r\n",
+            "POST /api/pictures HTTP/1.1\r\n",
+            "Host: 127.0.0.1:8321\r\n",
+            "Origin: http://127.0.0.1:8321\r\n",
+            "Sec-Fetch-Site: cross-site\r\n",
+            "Sec-Fetch-Mode: navigate\r\n",
+            "Content-Length: 0\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Content-Type: application/json\r\n",
+            "\r\n\r\n"};
   if (reader == "png")
     return {"IHDR",
             "PLTE",
