@@ -20,6 +20,8 @@ struct ServeOptions {
 };
 
 constexpr std::int64_t kMaxPort = 65'535;
+constexpr std::size_t kMostAsked =
+    24;  // that wait for the model: the server's other threads answer meanwhile
 
 /// The networks of --model, with the generator of --generator where that is given.
 Model open_model(const ServeOptions& options, Backend& backend) {
@@ -50,7 +52,7 @@ int serve(const ServeOptions& options, const Common& common) {
   Playground playground = naming_file(
       options.model, [&] { return Playground(open_model(options, session.backend()), session.backend()); });
   catch_interrupts();
-  NewestQueue queue;
+  NewestQueue queue(kMostAsked);
   ServeApi api(playground, queue, shown(std::filesystem::path(options.model).filename().string()));
   api.add_to(server);
   add_page(server);

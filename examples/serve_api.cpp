@@ -161,12 +161,16 @@ void ServeApi::add_to(HttpServer& server) {
 }
 
 HttpAnswer ServeApi::upload(const std::string& body) {
-  Image image;
-  {
-    const std::lock_guard one_at_a_time(decoding_);
-    const PixelLimit limit(kMaxPixels);
-    image = decode_image({reinterpret_cast<const std::uint8_t*>(body.data()), body.size()}, "the picture");
-  }
+  struct Turn {
+    std::atomic<int>& count;
+    int before = count++;
+    ~Turn() { --count; }
+  } const turn{uploads_};
+  if (turn.before >= kMaxUploads) return refusal(503, "too many pictures at once");
+  const std::lock_guard one_at_a_time(decoding_);  // until it is encoded: pixels take more than files
+  const PixelLimit limit(kMaxPixels);
+  Image image =
+      decode_image({reinterpret_cast<const std::uint8_t*>(body.data()), body.size()}, "the picture");
   return ask(queue_, nullptr, [&] {
     const Playground::Picture& added = playground_.add(std::move(image));
     std::vector<std::string> maps;

@@ -13,6 +13,7 @@
 // (train/newest_queue.h). The model runs in one thread, whichever it is that serves the queue.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <string>
 
@@ -32,6 +33,8 @@ class ServeApi {
 
   /// Pixels of a picture that is sent.
   static constexpr std::int64_t kMaxPixels = 64'000'000;
+  /// Pictures that are read or wait for it; more are refused (503), so that they do not take all threads.
+  static constexpr int kMaxUploads = 8;
 
  private:
   using Answerer = HttpAnswer (ServeApi::*)(const std::string& body);
@@ -47,6 +50,7 @@ class ServeApi {
   NewestQueue& queue_;
   std::string model_;    // as JSON
   std::mutex decoding_;  // one picture's file at a time
+  std::atomic<int> uploads_ = 0;
 };
 
 }  // namespace om

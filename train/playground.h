@@ -46,7 +46,7 @@ class Playground {
   /// PictureGone where it is not there.
   const Picture& picture(std::uint64_t id) const;
 
-  static constexpr std::size_t kPictures = 32, kBytes = std::size_t{256} << 20;
+  static constexpr std::size_t kPictures = 32, kBytes = std::size_t{128} << 20;
 
   /// Where noise maps come from, and a factor for each (none: as they are): figure 5, all at once.
   struct NoiseChange {
