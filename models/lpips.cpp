@@ -201,7 +201,7 @@ Lpips::Lpips(const FileShapes& backbone, const FileShapes& heads, const Placemen
   child("backbone", backbone_);
   child("heads", heads_);
   const auto row = [&](const std::vector<double>& values) {
-    return cast(Tensor::from_host(values, {1, 1, 1, 3}, place.backend), place.dtype);
+    return Tensor::from_numbers(values, {1, 1, 1, 3}, place.dtype, place.backend);
   };
   shift_ = row({-.030, -.088, -.188});
   inverse_scale_ = row({1 / .458, 1 / .448, 1 / .450});

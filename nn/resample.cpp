@@ -19,7 +19,7 @@ Tensor interpolation(std::int64_t from, std::int64_t to, DType dtype, Backend& b
     weights[static_cast<std::size_t>(i * from + left)] += 1 - part;
     weights[static_cast<std::size_t>(i * from + right)] += part;
   }
-  return cast(Tensor::from_host(weights, {to, from}, backend), dtype);
+  return Tensor::from_numbers(weights, {to, from}, dtype, backend);
 }
 
 }  // namespace
@@ -31,7 +31,7 @@ Tensor fir_filter(const std::vector<double>& taps, double gain, DType dtype, Bac
   for (const double row : taps)
     for (const double column : taps) filter.push_back(row * column / (sum * sum) * gain);
   const auto size = static_cast<std::int64_t>(taps.size());
-  return cast(Tensor::from_host(filter, {size, size}, backend), dtype);
+  return Tensor::from_numbers(filter, {size, size}, dtype, backend);
 }
 
 Tensor upsample2(const Tensor& x, const Tensor& filter) {

@@ -1,21 +1,28 @@
 // Backend: everything a device must provide. A port is one folder that implements this class, plus one
 // line in tensor/registry.cpp; `conformance --backend NAME` then checks every kernel against the reference
-// backend in double.
+// backend in double. docs/porting.md is the guide.
 //
 // A kernel computes and nothing else: no shape checks (the ops in autograd/ made them), no allocation of
 // results, no derivatives, never a host value in return. Kernels run asynchronously but in order on the one
-// queue of the backend.
+// queue of the backend. Scratch memory is taken from memory() and may be freed before the kernel ran, since
+// the queue orders its reuse. One thread at a time calls a backend; what may be called beside it says so.
 //
 // Arrays are dense and row-major; images are [N, H, W, C], convolution weights [O, kH, kW, I]. Sizes and
-// offsets are 64-bit. Any size may be 0. Outputs never alias inputs, except that unary, binary and where
-// may write over an operand of the output's own shape and dtype. Outputs are assigned unless a contract
-// says "adds".
+// offsets are 64-bit. Any size may be 0, and an array of no elements may have no address (null). Other
+// arrays begin anywhere within what allocate() gave, at a multiple of 64 bytes: a device whose memory is
+// objects has to find object and offset from an address. Outputs never alias inputs, except that unary,
+// binary and where may write over an operand of the output's own shape and dtype. Outputs are assigned
+// unless a contract says "adds".
 //
 // Floating kernels take f32, f64 and bf16 with all operands and the result of one dtype, unless stated
 // otherwise. bf16 is a storage type: arithmetic and accumulation run in float32 and each result is rounded
 // once. matmul and the three convolution kernels may also be asked for an f32 result of bf16 operands: the
-// float32 sums as they are, without that rounding. Repeating a kernel on the same inputs gives the same
-// bits, whatever the number of threads. NaN, infinities and integers: the end of this file.
+// float32 sums as they are, without that rounding. Scalars (a value, a slope, bounds) come as double and may
+// be rounded to the type of the arithmetic first. Repeating a kernel on the same inputs gives the same bits,
+// whatever the number of threads. NaN, infinities, subnormal numbers and integers: the end of this file.
+//
+// A device may lack f64, bf16 or tf32 (supports()); no kernel is then called with it, and everything above
+// runs without it: networks, training and their files need f32, i32 and u8 alone.
 #pragma once
 
 #include <cstddef>
@@ -159,12 +166,14 @@ class Backend : public MemorySource {
   virtual std::string description() const = 0;
   virtual bool supports(DType dtype) const = 0;
   virtual bool supports(Math math) const = 0;
-  /// True where the host may read and write allocated memory directly (after synchronize()).
+  /// True where the host may read and write allocated memory directly (after synchronize()). It says nothing
+  /// of a queue or of recording: a device that is the host's own processor may still be spoken to by copies.
   virtual bool host_memory() const = 0;
 
   // --- memory. allocate and release are MemorySource's: bytes at 64-byte alignment, OutOfMemory when there
   // is none. Arrays that kernels see are aligned to 64 bytes too. A backend's destructor first calls
-  // memory().close(), since the allocator gives its blocks back through release().
+  // memory().close(), since the allocator gives its blocks back through release(). release() may be called
+  // from any thread, and while kernels that use the memory still wait in the queue.
 
   /// `source` may be reused on return, pinned memory only after the next synchronize(). During capture it
   /// is an error.
@@ -174,6 +183,7 @@ class Backend : public MemorySource {
   /// copy_to_host without the waiting: the copy takes its place in the queue, and `source` may be overwritten
   /// or freed after the call. Where there is no queue it copies at once. An error during capture.
   virtual std::unique_ptr<PendingRead> read_later(const void* source, std::size_t bytes);
+  /// On the device; the two do not overlap.
   virtual void copy(void* destination, const void* source, std::size_t bytes) = 0;
   /// Waits for the queue to empty; errors of asynchronous kernels surface here.
   virtual void synchronize() = 0;
@@ -181,32 +191,35 @@ class Backend : public MemorySource {
   virtual void* allocate_pinned(std::size_t bytes);
   virtual void release_pinned(void* pointer);
 
-  // --- capture. A CPU answers with nothing: begin_capture() false means that the caller just runs its
-  // function. Where the function throws, the caller still calls end_capture() and drops the result. Guards
-  // around storages (Storage::set_guard) must be off.
+  // --- capture. What cannot record answers with nothing: begin_capture() false means that the caller just
+  // runs its function. Where the function throws, the caller still calls end_capture() and drops the result.
+  // Guards around storages (Storage::set_guard) must be off.
 
+  /// Whether begin_capture() records.
+  virtual bool records() const { return false; }
   virtual bool begin_capture() { return false; }
   virtual std::unique_ptr<CapturedGraph> end_capture() { return nullptr; }
 
   // --- kernels
-  /// y[i] = value, converted to y's dtype. Every dtype.
+  /// y[i] = value, converted to y's dtype as cast does. Every dtype.
   virtual void fill(Out y, double value) = 0;
 
   /// For every index in `extent`: y[y_offset + index . y_strides] = x[x_offset + index . x_strides].
   /// Offsets and strides count elements from the arrays' starts and may be 0 or negative for x; the
-  /// elements of y are distinct. Every dtype, the same for x and y. Elements of y that no index reaches
-  /// keep their values. This one kernel is permute, slice, pad, concat, flip and broadcast.
+  /// elements of y are distinct. Strides beyond the extent's rank, and in dimensions of size 1, say nothing.
+  /// Every dtype, the same for x and y. Elements of y that no index reaches keep their values. This one
+  /// kernel is permute, slice, pad, concat, flip and broadcast.
   virtual void strided_copy(In x, std::int64_t x_offset, const Strides& x_strides, Out y,
                             std::int64_t y_offset, const Strides& y_strides, const Shape& extent) = 0;
 
   /// y[i] = x[i] converted. Every pair of dtypes; floating to integer truncates toward zero and saturates,
-  /// NaN gives 0.
+  /// as does i32 to u8; NaN gives 0. What becomes bf16 is rounded to f32 first, and so may be rounded twice.
   virtual void cast(In x, Out y) = 0;
 
   /// Fills y (bits: i32; else f32, f64 or bf16) from Philox. state is i32 [4] on this backend: seed low,
   /// seed high, draw low, draw high (tensor/philox.h says how words map to elements). Bits and uniforms are
-  /// equal bit for bit on every backend, normals to 1e-6: elements 2j and 2j + 1 are the Box-Muller pair of
-  /// the words 2j and 2j + 1.
+  /// equal bit for bit on every backend, normals to 1e-6 (1 + |y|), also without double: elements 2j and 2j +
+  /// 1 are the Box-Muller pair of the words 2j and 2j + 1.
   virtual void random(Out y, Distribution distribution, In state) = 0;
 
   /// y = op(x; a, b), elementwise, one shape.
@@ -279,7 +292,7 @@ class Backend : public MemorySource {
 
 }  // namespace om
 
-// NaN, infinities and integers. The table of cases (tests/cases) holds every line of this.
+// NaN, infinities, subnormal numbers and integers. The table of cases (tests/cases) holds every line of this.
 //
 // NaN and infinities follow IEEE 754 through arithmetic (no kernel is compiled to assume that there are
 // none), so NaN stays NaN through unary and binary ops, sums, matmul, convolutions and upfirdn2d. An
@@ -295,6 +308,9 @@ class Backend : public MemorySource {
 //   - cast to an integer: NaN gives 0, numbers beyond the range its ends; fill likewise.
 // Which NaN (sign, payload) is not said; nor is the sign of a zero, but by fill, cast between floating types
 // and the kernels that only move (strided_copy, where, gather).
+//
+// Subnormal numbers are kept by fill, cast and the kernels that only move; arithmetic may take them for zeros
+// of their sign, and give such zeros for them.
 //
 // Integers: i32 add, subtract and multiply wrap modulo 2^32. Division truncates toward zero; by zero it
 // gives 0, and -2^31 / -1 wraps to -2^31. leaky_relu_grad has no i32 form. No kernel traps, whatever its

@@ -34,8 +34,9 @@ class IdleBackend : public Backend {
   bool supports(Math math) const override { return like_.supports(math); }
   bool host_memory() const override { return like_.host_memory(); }
 
+  bool records() const override { return like_.records(); }
   bool begin_capture() override {
-    if (host_memory()) return false;
+    if (!records()) return false;
     pool_ = memory().begin_pool();
     return true;
   }

@@ -69,6 +69,21 @@ Tensor Tensor::from_bytes(std::span<const std::byte> bytes, const Shape& shape, 
   return result;
 }
 
+Tensor Tensor::from_numbers(std::span<const double> numbers, const Shape& shape, DType dtype,
+                            Backend& backend) {
+  return dispatch(dtype, [&]<class T>(Type<T>) {
+    std::vector<T> values;
+    values.reserve(numbers.size());
+    for (const double number : numbers) {
+      if constexpr (std::is_same_v<T, BFloat16>)
+        values.push_back(BFloat16(static_cast<float>(number)));
+      else
+        values.push_back(static_cast<T>(number));
+    }
+    return from_host(values, shape, backend);
+  });
+}
+
 Tensor Tensor::with_shape(const Shape& shape) const {
   if (shape.elements() != elements())
     fail("reshape: expects ", elements(), " elements, got shape ", shape, " (x ", this->shape(), ")");

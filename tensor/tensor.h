@@ -69,6 +69,10 @@ class Tensor {
   static Tensor from_host(const std::vector<T>& values, const Shape& shape, Backend& backend) {
     return from_host(std::span<const T>(values), shape, backend);
   }
+  /// Numbers of the host, rounded there as the kernel cast rounds: the device needs no f64. A floating dtype,
+  /// or numbers that the integer dtype holds.
+  static Tensor from_numbers(std::span<const double> numbers, const Shape& shape, DType dtype,
+                             Backend& backend);
   static Tensor from_bytes(std::span<const std::byte> bytes, const Shape& shape, DType dtype,
                            Backend& backend);
 

@@ -29,6 +29,16 @@ In read_part(const Tensor& tensor, std::int64_t start, std::int64_t count) {
 }
 In scalar(const Tensor& tensor) { return read_part(tensor, 0, 1); }
 
+/// Of rates and of the number of steps.
+DType scalar_dtype(const Backend& backend) { return backend.supports(DType::f64) ? DType::f64 : DType::f32; }
+
+/// 1 - beta^t without cancellation, for devices without double: with u = -t ln(beta) / 2 it is
+/// 2 tanh(u) / (1 + tanh(u)).
+Tensor one_less_power(double beta, const Tensor& t) {
+  const Tensor half = tanh(t * (-0.5 * std::log(beta)));
+  return half * 2.0 / (half + 1.0);
+}
+
 }  // namespace
 
 /// The scalars of an update, each of shape [] in the parameter's dtype.
@@ -54,8 +64,8 @@ Adam::Adam(std::vector<ParameterGroup> groups, const AdamOptions& options)
   if (parameters_.empty()) fail<UsageError>("adam: there is no parameter to train");
   Backend& backend = parameters_.front().backend();
   for (const ParameterGroup& group : groups_)
-    rates_.push_back(Tensor::full({}, group.lr, DType::f64, backend));
-  clock.steps = Tensor::zeros({}, DType::f64, backend);
+    rates_.push_back(Tensor::full({}, group.lr, scalar_dtype(backend), backend));
+  clock.steps = Tensor::zeros({}, scalar_dtype(backend), backend);
   clocks_.push_back(std::move(clock));
   first_.resize(parameters_.size());
   second_.resize(parameters_.size());
@@ -170,7 +180,8 @@ void Adam::update_composed(const std::vector<Tensor>& gradients, const std::vect
       clips[g] = minimum(reciprocal(norms[g] + 1e-6) * options_.clip_norm, one);
     }
 
-  // Powers of the betas come from t itself, in double: a resumed run computes the same bits.
+  // Powers of the betas come from t itself, in double where there is double: a resumed run computes the same
+  // bits.
   using Key = std::tuple<std::size_t, std::size_t, DType>;
   std::map<Key, Factors> factors;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
@@ -181,8 +192,8 @@ void Adam::update_composed(const std::vector<Tensor>& gradients, const std::vect
     if (!f.root.defined()) {
       const Tensor& t = clocks_[clock_of[i]].steps;
       const auto correction = [&](double beta) {
-        if (beta == 0) return Tensor::full({}, 1, DType::f64, t.backend());
-        return affine(exp(t * std::log(beta)), -1, 1);
+        if (beta == 0) return Tensor::full({}, 1, t.dtype(), t.backend());
+        return t.dtype() == DType::f64 ? affine(exp(t * std::log(beta)), -1, 1) : one_less_power(beta, t);
       };
       f.step_size = cast(rates_[g] / correction(options_.beta1), dtype);
       f.root = cast(sqrt(correction(options_.beta2)), dtype);
@@ -272,7 +283,7 @@ void Adam::set_state(const std::vector<State>& state) {
   clocks_.clear();
   for (auto& [steps, members] : by_steps)
     clocks_.push_back(
-        {Tensor::full({}, static_cast<double>(steps), DType::f64, backend), std::move(members)});
+        {Tensor::full({}, static_cast<double>(steps), scalar_dtype(backend), backend), std::move(members)});
   for (std::size_t i = 0; i < state.size(); ++i) {
     const bool started = state[i].steps > 0;
     first_[i] = started ? state[i].first.to(backend).clone() : Tensor();

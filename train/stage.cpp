@@ -113,7 +113,7 @@ StepResult Training::step(std::int64_t done, const Tensor& images, const Tensor&
   place(images, targets, noise);
   Backend& backend = images.backend();
   // A recording has memory of its own: what the first step left would lie beside it unused.
-  if (steps_++ == 1 && !backend.host_memory()) backend.memory().release_cached();
+  if (steps_++ == 1 && backend.records()) backend.memory().release_cached();
   if (plain_) {
     plain_();
     return std::exchange(result_, {});

@@ -58,6 +58,7 @@ class CudaBackend final : public Backend,
   void* allocate_pinned(std::size_t bytes) override;
   void release_pinned(void* pointer) override;
 
+  bool records() const override { return true; }
   bool begin_capture() override;
   std::unique_ptr<CapturedGraph> end_capture() override;
 

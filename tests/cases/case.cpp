@@ -98,19 +98,6 @@ std::vector<double> draw_input(const Input& input, Stream& stream) {
   return numbers;
 }
 
-template <class T>
-Tensor from_numbers(const std::vector<double>& numbers, const Shape& shape, Backend& backend) {
-  std::vector<T> values;
-  values.reserve(numbers.size());
-  for (const double number : numbers) {
-    if constexpr (std::is_same_v<T, BFloat16>)
-      values.push_back(BFloat16(static_cast<float>(number)));
-    else
-      values.push_back(static_cast<T>(number));
-  }
-  return Tensor::from_host(values, shape, backend);
-}
-
 }  // namespace
 
 Input normal(const Shape& shape) { return {.kind = Input::Kind::normal, .shape = shape}; }
@@ -172,6 +159,15 @@ const std::vector<Case>& all() {
   return table;
 }
 
+std::optional<DType> lacking(const Case& c, DType dtype, const Backend& backend) {
+  std::vector<DType> needed = c.also;
+  needed.push_back(dtype);
+  for (const Input& input : c.inputs) needed.push_back(dtype_of_input(input, dtype));
+  for (const DType each : needed)
+    if (!backend.supports(each)) return each;
+  return std::nullopt;
+}
+
 std::vector<std::vector<double>> draw(const Case& c, DType dtype, std::uint64_t seed) {
   std::vector<std::vector<double>> result;
   for (const Input& input : c.inputs) {
@@ -194,7 +190,7 @@ std::vector<double> draw_weights(std::int64_t count, std::uint64_t seed) {
 }
 
 Tensor tensor(const std::vector<double>& numbers, const Shape& shape, DType dtype, Backend& backend) {
-  return dispatch(dtype, [&]<class T>(Type<T>) { return from_numbers<T>(numbers, shape, backend); });
+  return Tensor::from_numbers(numbers, shape, dtype, backend);
 }
 
 Inputs tensors(const Case& c, const std::vector<std::vector<double>>& numbers, DType dtype,

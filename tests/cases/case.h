@@ -75,6 +75,8 @@ struct Case {
   int order = 2;
   /// Those that the case runs in.
   std::vector<DType> dtypes = {DType::f32, DType::f64, DType::bf16};
+  /// Others that it needs beside its inputs': its result's.
+  std::vector<DType> also = {};
   /// Largest error against the reference, which runs in double (or in the same dtype: see below). Integers
   /// must be equal.
   double tolerance = 2e-6;       ///< in f32
@@ -99,6 +101,9 @@ struct Case {
 
 /// All cases. Error on a repeated name.
 const std::vector<Case>& all();
+
+/// A dtype that the case needs to run in `dtype` and that the backend lacks.
+std::optional<DType> lacking(const Case& c, DType dtype, const Backend& backend);
 
 /// One family each, in the file of that name.
 std::vector<Case> elementwise_cases();

@@ -198,6 +198,7 @@ void add_casts(std::vector<Case>& cases) {
                      .inputs = {grid(shape)},
                      .function = [dtype](const Inputs& x) { return cast(x[0], dtype); },
                      .order = is_floating(dtype) ? 2 : 0,
+                     .also = {dtype},
                      .step = 1.0 / 16});
   };
   add("to_f32", {3, 7}, DType::f32);

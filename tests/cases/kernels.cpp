@@ -32,6 +32,7 @@ Case kernel_case(std::string name, std::vector<Input> inputs, const Shape& y, st
   while (leader < inputs.size() && !takes_the_cases_dtype(inputs[leader])) ++leader;
   if (leader == inputs.size() && !y_dtype) fail("cases: ", name, ": no input has the case's dtype");
   Case c = bare_case(std::move(name), std::move(inputs));
+  if (y_dtype) c.also = {*y_dtype};
   c.function = [=](const Inputs& x) {
     const Tensor result = Tensor::empty(y, y_dtype ? *y_dtype : x[leader].dtype(), x[0].backend());
     kernel(x[0].backend(), views_of(x), result.out());

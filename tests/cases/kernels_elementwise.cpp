@@ -10,6 +10,9 @@ namespace {
 const double kNan = std::numeric_limits<double>::quiet_NaN();
 const double kInf = std::numeric_limits<double>::infinity();
 
+/// Above a tie of bf16 by less than f32 shows: by way of f32 it becomes 1, rounded at once 1.0078125.
+const double kNearATie = 1 + 0x1p-8 + 0x1p-40;
+
 void add_fills(std::vector<Case>& cases) {
   for (const auto& [name, value] : std::vector<std::pair<const char*, double>>{{"0", 0},
                                                                                {"3", 3},
@@ -17,6 +20,7 @@ void add_fills(std::vector<Case>& cases) {
                                                                                {"beyond_u8", 300.7},
                                                                                {"negative", -1.5},
                                                                                {"beyond_i32", 1e12},
+                                                                               {"near_a_tie", kNearATie},
                                                                                {"nan", kNan}})
     for (const Shape& shape : {Shape{}, Shape{0}, Shape{1023}, Shape{5, 8003}})
       cases.push_back(nonfinite(exact_in(
@@ -30,39 +34,16 @@ Input edges_for(DType from) {
   std::vector<double> numbers;
   if (is_floating(from)) {
     // the last NaN has every bit set, which rounding must not carry on into the sign
-    numbers = {0,
-               -0.0,
-               0.4,
-               -0.6,
-               0.5,
-               1.5,
-               2.5,
-               -1.5,
-               1.999,
-               254.9,
-               255,
-               255.9,
-               256,
-               -1,
-               -3e9,
-               3e9,
-               1e30,
-               -1e30,
-               kInf,
-               -kInf,
-               kNan,
-               1e-40,
-               3e38,
-               3e5,
-               -7.9,
-               2147483647.0,
-               -2147483648.0,
-               1.0 / 3,
-               1.00390625,
-               1.01171875,
-               std::bit_cast<double>(~std::uint64_t{0} >> 1)};
+    numbers = {0,          -0.0,         0.4,           -0.6,
+               0.5,        1.5,          2.5,           -1.5,
+               1.999,      254.9,        255,           255.9,
+               256,        -1,           -3e9,          3e9,
+               1e30,       -1e30,        kInf,          -kInf,
+               kNan,       1e-40,        3e38,          3e5,
+               -7.9,       2147483647.0, -2147483648.0, 1.0 / 3,
+               1.00390625, 1.01171875,   kNearATie,     std::bit_cast<double>(~std::uint64_t{0} >> 1)};
   } else if (from == DType::i32) {
-    numbers = {0, 1, -1, 17, 255, 256, -17, 2147483647.0, -2147483648.0, 16777217};
+    numbers = {0, 1, -1, 17, 255, 256, -17, 2147483647.0, -2147483648.0, 16777217, 16842753};
   } else {
     for (int i = 0; i < 256; ++i) numbers.push_back(i);
   }

@@ -36,6 +36,7 @@ class QueuedBackend : public Backend {
   void synchronize() override { run_until(SIZE_MAX); }
   void* allocate_pinned(std::size_t bytes) override;
   void release_pinned(void* pointer) override;
+  bool records() const override { return records_; }
   bool begin_capture() override;
   std::unique_ptr<CapturedGraph> end_capture() override;
 
