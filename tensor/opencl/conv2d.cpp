@@ -5,9 +5,11 @@
 // odd rows and columns meet taps of their own, and no product with an inserted zero is formed. The weight
 // gradient sums over pixels, which are cut into parts where its results are few; the parts are batches, and
 // their sum a reduction.
+#include <algorithm>
 #include <vector>
 
 #include "tensor/opencl/product.h"
+#include "tensor/opencl/winograd.h"
 
 namespace om::opencl {
 namespace {
@@ -100,12 +102,20 @@ std::vector<Phase> phases(std::int64_t size, std::int64_t kernel, std::int64_t s
   return found;
 }
 
+bool is_3x3_stride1(const In& w, const Conv2dParams& params) {
+  return w.shape[1] == 3 && w.shape[2] == 3 && params.stride_h == 1 && params.stride_w == 1;
+}
+
 }  // namespace
 
 void OpenClBackend::conv2d(In x, In w, Out y, const Conv2dParams& params) {
   const std::int64_t n = y.shape[0], oh = y.shape[1], ow = y.shape[2], o = y.shape[3];
   const std::int64_t kh = w.shape[1], kw = w.shape[2], channels = x.shape[3];
   if (y.shape.elements() == 0) return;
+  if (is_3x3_stride1(w, params)) {
+    const WinogradConv conv{x, w, y, params.pad_h, params.pad_w, 9 * channels, 1, channels, false};
+    if (winograd_pays(conv)) return winograd(*this, conv);
+  }
   PatchArguments patches{};
   patches.h = x.shape[1], patches.w = x.shape[2], patches.c = channels;
   patches.rows_h = oh, patches.rows_w = ow;
@@ -125,6 +135,10 @@ void OpenClBackend::conv2d_input_grad(In g, In w, Out x, const Conv2dParams& par
   const std::int64_t n = x.shape[0], height = x.shape[1], width = x.shape[2], channels = x.shape[3];
   const std::int64_t o = w.shape[0], kh = w.shape[1], kw = w.shape[2];
   if (x.shape.elements() == 0) return;
+  if (is_3x3_stride1(w, params)) {
+    const WinogradConv conv{g, w, x, 2 - params.pad_h, 2 - params.pad_w, 1, 9 * channels, channels, true};
+    if (winograd_pays(conv)) return winograd(*this, conv);
+  }
   const std::vector<Phase> rows = phases(height, kh, params.stride_h, params.pad_h);
   const std::vector<Phase> columns = phases(width, kw, params.stride_w, params.pad_w);
   const bool whole = std::all_of(rows.begin(), rows.end(), [](const Phase& p) { return p.taps > 0; }) &&
@@ -211,7 +225,7 @@ void OpenClBackend::conv2d_weight_grad(In x, In g, Out w, const Conv2dParams& pa
                         PatchArguments p = patches;
                         p.k_first = round * length, p.to_batch = to_batch;
                         device_.run({"product", type_name(x.dtype), "pack_patch_columns"},
-                                    {{length, kh * kw, parts}, {device_.is_processor() ? 8 : 64, 1, 1}},
+                                    {{length, kh * kw, parts}, {device_.is_processor() ? 16 : 64, 1, 1}},
                                     x.data, to, p);
                       }});
   const Product product{parts, o, columns, o * columns, 1, o, 0, 0, columns, 0};

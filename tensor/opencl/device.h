@@ -12,6 +12,7 @@
 #include <mutex>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "tensor/backend.h"
 #include "tensor/opencl/api.h"
@@ -31,6 +32,21 @@ struct KernelName {
 struct Range {
   std::array<std::int64_t, 3> items{1, 1, 1};
   std::array<std::int64_t, 3> group{1, 1, 1};
+};
+
+/// While one lives, its thread launches nothing. What is left of a kernel is the scratch memory that it takes
+/// (tensor/dry.h).
+class DeviceAtRest {
+ public:
+  DeviceAtRest() : before_(std::exchange(resting, true)) {}
+  ~DeviceAtRest() { resting = before_; }
+  DeviceAtRest(const DeviceAtRest&) = delete;
+  DeviceAtRest& operator=(const DeviceAtRest&) = delete;
+
+  static inline constinit thread_local bool resting = false;
+
+ private:
+  bool before_;
 };
 
 class Device {
@@ -60,6 +76,7 @@ class Device {
   /// Pointers are arrays of the device; everything else is passed as it is.
   template <class... Arguments>
   void run(const KernelName& name, const Range& range, const Arguments&... arguments) {
+    if (DeviceAtRest::resting) return;
     for (const std::int64_t items : range.items)
       if (items == 0) return;
     const std::lock_guard lock(mutex_);

@@ -1,13 +1,29 @@
 // Memory, and the small answers.
 #include "tensor/opencl/opencl_backend.h"
 
+#include "tensor/dry.h"
+
 namespace om {
 
-std::unique_ptr<Backend> make_opencl_backend() { return std::make_unique<opencl::OpenClBackend>(); }
+std::unique_ptr<Backend> make_opencl_backend() {
+  return std::make_unique<opencl::OpenClBackend>(std::make_shared<opencl::Device>());
+}
 
 namespace opencl {
+namespace {
+
+class RestingOpenCl : public OpenClBackend {
+ public:
+  using OpenClBackend::OpenClBackend;
+  using Rest = DeviceAtRest;
+  static bool scratch_is_known() { return true; }
+};
+
+}  // namespace
 
 OpenClBackend::~OpenClBackend() { memory().close(); }
+
+std::unique_ptr<Backend> OpenClBackend::dry_form() { return std::make_unique<Dry<RestingOpenCl>>(shared_); }
 
 void OpenClBackend::copy_from_host(void* destination, const void* source, std::size_t bytes) {
   device_.copy(destination, source, bytes, true);

@@ -7,10 +7,13 @@
 // before they ran, since the queue orders its reuse.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "tensor/backend.h"
 #include "tensor/device_memory.h"
+#include "tensor/dry_form.h"
 #include "tensor/opencl/device.h"
 
 namespace om::opencl {
@@ -19,9 +22,9 @@ namespace om::opencl {
 enum class ResultKind : int { f32 = 0, f64 = 1, bf16 = 2 };
 ResultKind kind_of(DType dtype);
 
-class OpenClBackend final : public Backend, public DeviceMemory {
+class OpenClBackend : public Backend, public DeviceMemory, public DryForm {
  public:
-  OpenClBackend() = default;
+  explicit OpenClBackend(std::shared_ptr<Device> device) : shared_(std::move(device)), device_(*shared_) {}
   ~OpenClBackend() override;
 
   std::string_view name() const override { return "opencl"; }
@@ -56,10 +59,13 @@ class OpenClBackend final : public Backend, public DeviceMemory {
   void gather(In x, In index, Out y) override;
   void scatter_add(In x, In index, Out y) override;
 
+  std::unique_ptr<Backend> dry_form() override;
+
   Device& device() { return device_; }
 
  private:
-  Device device_;
+  std::shared_ptr<Device> shared_;
+  Device& device_;
 };
 
 /// Scratch memory for the kernels of one call; the queue orders its reuse.

@@ -27,6 +27,13 @@ void pack_matrix(Device& device, DType dtype, const void* from, void* to, std::i
              from, to, p);
 }
 
+void multiply_panels(Device& device, DType operands, std::int64_t batches, const void* a, const void* b,
+                     void* y, const ProductArguments& p) {
+  const std::int64_t group = device.is_processor() ? 1 : 8;
+  device.run({"product", type_name(operands), "multiply"},
+             {{panels(p.n, kColumns), panels(p.m, kRows), batches}, {group, group, 1}}, a, b, y, p);
+}
+
 void multiply(OpenClBackend& backend, DType operands, const Product& c, std::span<const Slice> slices,
               Out y) {
   Device& device = backend.device();
@@ -53,9 +60,7 @@ void multiply(OpenClBackend& backend, DType operands, const Product& c, std::spa
           rows,      c.n,           slice.k,  a_batch,       b_batch,
           c.y_batch, first * kRows, c.rows_h, c.rows_w,      c.y_n,
           c.y_h,     c.y_w,         c.offset, s > 0 ? 1 : 0, static_cast<std::int64_t>(kind_of(y.dtype))};
-      const std::int64_t group = device.is_processor() ? 1 : 8;
-      device.run({"product", type_name(operands), "multiply"},
-                 {{column_panels, now, c.batches}, {group, group, 1}}, a.data(), b.data(), y.data, arguments);
+      multiply_panels(device, operands, c.batches, a.data(), b.data(), y.data, arguments);
     }
   }
 }

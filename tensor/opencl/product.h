@@ -65,6 +65,10 @@ std::int64_t largest_slice(const Device& device);
 void multiply(OpenClBackend& backend, DType operands, const Product& product, std::span<const Slice> slices,
               Out y);
 
+/// One launch of the kernel: panels of A and B that were packed before.
+void multiply_panels(Device& device, DType operands, std::int64_t batches, const void* a, const void* b,
+                     void* y, const ProductArguments& arguments);
+
 /// Where the sums of several slices stand: y itself, or where y is bf16, f32 memory that store() rounds into
 /// y once.
 class Sums {

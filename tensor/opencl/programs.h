@@ -23,7 +23,4 @@ struct ProgramTarget {
 /// compiler's first lines where that fails.
 cl_program make_program(const ProgramTarget& target, const std::string& name, const std::string& type);
 
-/// Where that program is kept: a name made of everything it depends on. Empty without a cache folder.
-std::string program_file(const ProgramTarget& target, const std::string& name, const std::string& type);
-
 }  // namespace om::opencl

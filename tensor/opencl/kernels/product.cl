@@ -5,6 +5,7 @@
 
 #define ROWS 6
 #define COLUMNS 16
+#define BLOCK 128  // terms that are summed before their sum is added: rounding errors grow with the blocks' number
 #if defined(T_f64)
 typedef double8 R8;
 #else
@@ -37,16 +38,27 @@ kernel void multiply(global const R* a, global const R* b, global void* y, Produ
   R8 sums[ROWS][2];
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) sums[r][0] = sums[r][1] = (R8)(0);
-  for (long k = 0; k < p.k; ++k) {
-    const R8 b0 = vload8(0, right), b1 = vload8(1, right);
+  for (long block = 0; block < p.k; block += BLOCK) {
+    R8 some[ROWS][2];
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) some[r][0] = some[r][1] = (R8)(0);
+    const int length = (int)min(p.k - block, (long)BLOCK);
+    for (int k = 0; k < length; ++k) {
+      const R8 b0 = vload8(0, right), b1 = vload8(1, right);
+#pragma unroll
+      for (int r = 0; r < ROWS; ++r) {
+        const R8 value = (R8)(left[r]);
+        some[r][0] = fma(value, b0, some[r][0]);
+        some[r][1] = fma(value, b1, some[r][1]);
+      }
+      left += ROWS;
+      right += COLUMNS;
+    }
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) {
-      const R8 value = (R8)(left[r]);
-      sums[r][0] = fma(value, b0, sums[r][0]);
-      sums[r][1] = fma(value, b1, sums[r][1]);
+      sums[r][0] += some[r][0];
+      sums[r][1] += some[r][1];
     }
-    left += ROWS;
-    right += COLUMNS;
   }
   const int direct = p.kind == (sizeof(R) == 8 ? RESULT_F64 : RESULT_F32) && columns == COLUMNS;
 #pragma unroll
