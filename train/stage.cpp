@@ -79,7 +79,7 @@ void Training::place(const Tensor& images, const Tensor& targets, const std::vec
       for (const Entry& entry : part.encoder->entries()) written.push_back(entry.value);
     Backend& backend = images.backend();
     // Where nothing is recorded there is nothing to leave out either.
-    const bool whole = together_ == nullptr || together_->records() || backend.host_memory();
+    const bool whole = together_ == nullptr || together_->records() || !backend.records();
     plain_ = nullptr;
     if (!whole && SyncedNorms::together() != nullptr)
       plain_ = [this] {
