@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 import unittest
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import webdriver
@@ -77,9 +77,20 @@ UNNAMED = """return [...document.querySelectorAll('input, select, button, [tabin
 
 
 class PageTest(unittest.TestCase):
+    """One browser for the tests of a class; each begins with an empty page and nothing said."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.browser = Browser()
+        cls.addClassCleanup(cls.browser.close)
+
     def setUp(self):
-        self.browser = Browser()
-        self.addCleanup(self.browser.close)
+        self.browser.go_to(self.browser.tabs()[0])
+        self.browser.open("about:blank")
+        self.browser.size(1280, 900)
+        self.browser.media("light")
+        self.browser.console()
+        self.browser.requests()
 
     def keep(self, name, whole=False):
         if pictures:
@@ -233,6 +244,7 @@ MADE = "return document.querySelector('#made').src"
 class ServeTest(PageTest):
     @classmethod
     def setUpClass(cls):
+        super().setUpClass()
         cls.server = Server().__enter__()
         cls.addClassCleanup(cls.server.__exit__)
 
@@ -401,7 +413,8 @@ class ServeTest(PageTest):
             def log_message(self, *_):
                 pass
 
-        elsewhere = HTTPServer(("127.0.0.1", 0), Elsewhere)
+        elsewhere = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+        elsewhere.daemon_threads, elsewhere.block_on_close = True, False  # the browser keeps connections open
         threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
         self.addCleanup(elsewhere.server_close)
         self.addCleanup(elsewhere.shutdown)
