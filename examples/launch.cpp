@@ -66,11 +66,7 @@ class DeafTo {
 
 class Launcher {
  public:
-  explicit Launcher(int ranks)
-      : hub_({.ranks = ranks, .on_end = [this](const ranks::Failure& failure) {
-                const std::lock_guard lock(mutex_);
-                failure_ = failure;
-              }}) {
+  explicit Launcher(int ranks) : hub_(options_of(ranks)) {
     const DeafTo deaf;
     for (int rank = 0; rank < ranks; ++rank) children_.push_back(start(rank, ranks));
   }
@@ -96,6 +92,17 @@ class Launcher {
  private:
   /// For ranks to end by themselves once the run has failed.
   static constexpr auto kGrace = std::chrono::seconds(6);
+
+  ranks::Hub::Options options_of(int ranks) {
+    ranks::Hub::Options options;
+    options.ranks = ranks;
+    options.patience = patience_of_ranks();
+    options.on_end = [this](const ranks::Failure& failure) {
+      const std::lock_guard lock(mutex_);
+      failure_ = failure;
+    };
+    return options;
+  }
 
   Child start(int rank, int ranks) const {
     const std::vector<std::string> settings = {text("RANK=", rank),

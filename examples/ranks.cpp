@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <cstdlib>
-#include <thread>
+#include <mutex>
+#include <utility>
 
 #include "examples/common.h"
+#include "examples/lists.h"
 #include "tensor/error.h"
 #include "tensor/ranks/environment.h"
 
@@ -15,25 +18,32 @@ namespace om {
 namespace {
 
 constexpr std::int64_t kMostRanks = 1024;
-/// For the main thread to notice that the run has ended, after its collectives were given up.
+/// For the main thread to notice that the run has ended, after its collectives were given up; and for what
+/// it then still has to end.
 constexpr auto kGrace = std::chrono::seconds(3);
+constexpr unsigned kRest = 8;  // seconds
 
 /// One rank of a run, from the hub's greeting to its end.
 class RunningRank {
  public:
   explicit RunningRank(const ranks::Launch& launch) : launch_(launch) {
     if (launch.rank == 0 && !launch.hub_apart) {
-      ranks::Address here = launch.hub;
-      hub_.emplace(ranks::Hub::Options{
-          .ranks = launch.size, .address = here, .on_end = [](const ranks::Failure& failure) {
-            if (!failure.reported) complain(failure.why + "; the run ends, its checkpoints are kept");
-          }});
+      ranks::Hub::Options options;
+      options.ranks = launch.size;
+      options.address = launch.hub;
+      options.patience = patience_of_ranks();
+      options.on_end = [](const ranks::Failure& failure) {
+        if (!failure.reported) complain(failure.why + "; the run ends, its checkpoints are kept");
+      };
+      hub_.emplace(std::move(options));
     }
-    member_.emplace(ranks::Member::Options{
-        .rank = launch.rank,
-        .size = launch.size,
-        .hub = launch.hub,
-        .on_end = [this](const std::string& why, bool hub_lost) { end(why, hub_lost); }});
+    ranks::Member::Options options;
+    options.rank = launch.rank;
+    options.size = launch.size;
+    options.hub = launch.hub;
+    options.patience = patience_of_ranks();
+    options.on_end = [this](const std::string& why, bool hub_lost) { end(why, hub_lost); };
+    member_.emplace(std::move(options));
   }
 
   int run(const Common& common, const std::function<int(Rank&)>& body) {
@@ -55,6 +65,15 @@ class RunningRank {
 
  private:
   int guarded(Rank& rank, const std::function<int(Rank&)>& body) {
+    struct Leaving {
+      RunningRank& rank;
+      ~Leaving() {
+        const std::lock_guard lock(rank.mutex_);
+        rank.left_ = true;
+        rank.changed_.notify_all();
+      }
+    };
+    const Leaving leaving{*this};
     try {
       return body(rank);
     } catch (const Interrupted&) {
@@ -82,11 +101,15 @@ class RunningRank {
     const bool lowest = launch_.rank == (launch_.hub_apart ? 0 : 1);
     if (hub_lost && lowest) complain(why + "; the run ends, its checkpoints are kept");
     if (Communicator* together = in_reach_) together->abort();
-    std::this_thread::sleep_for(kGrace);
-    ::_exit(kFailed);
+    ::alarm(kRest);
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait_for(lock, kGrace, [this] { return left_; })) ::_exit(kFailed);
   }
 
   ranks::Launch launch_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool left_ = false;  // the main thread, what it did
   std::optional<ranks::Hub> hub_;
   std::optional<ranks::Member> member_;
   std::unique_ptr<Communicator> together_;
@@ -94,6 +117,17 @@ class RunningRank {
 };
 
 }  // namespace
+
+ranks::Patience patience_of_ranks() {
+  ranks::Patience patience;
+  const char* word = std::getenv("ONEMODEL_RANKS_SILENCE");
+  if (word == nullptr) return patience;
+  const std::int64_t seconds = whole_number("ONEMODEL_RANKS_SILENCE", word);
+  if (seconds < 3 || seconds > 86400)
+    fail<UsageError>("ONEMODEL_RANKS_SILENCE must lie between 3 and 86400 seconds, got ", seconds);
+  patience.silence = std::chrono::seconds(seconds);
+  return patience;
+}
 
 Option ranks_option(std::optional<std::int64_t>& target) {
   return {"--gpus,--ranks", "N", &target,

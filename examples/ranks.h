@@ -37,6 +37,10 @@ int on_ranks(const std::optional<std::int64_t>& wanted, const Common& common,
 /// same step, a second ends them.
 int start_ranks(int ranks);
 
+/// How long the ranks wait for one another; ONEMODEL_RANKS_SILENCE: seconds until one that is not heard of
+/// counts as hung (15).
+ranks::Patience patience_of_ranks();
+
 /// Another process says why the run has ended.
 struct EndedElsewhere {};
 

@@ -5,6 +5,7 @@
 #include <bit>
 #include <map>
 #include <sstream>
+#include <utility>
 
 #include "io/image.h"
 #include "tensor/error.h"
@@ -134,8 +135,12 @@ std::optional<std::string> RunPictures::validate(std::int64_t iteration, NoiseMa
                            to_float_image(outputs[0], model_.decoder().size()));
   };
   steps.done = [&](Scored& picture) { placed.emplace(place(picture.file), std::move(picture.scores)); };
+  // A device's choice of engines is rank 0's, which the others find when they come after it.
+  const bool in_turn = ranks_.several() && !backend_.host_memory() && !std::exchange(validated_, true);
+  if (in_turn && !ranks_.first()) ranks_.share("");
   if (!for_each(files, reconstruction(model_, noise, seed_, MapsFor::each, backend_), std::move(steps)))
     return std::nullopt;
+  if (in_turn && ranks_.first()) ranks_.share("");
   if (ranks_.several()) {
     const std::vector<std::string> of_ranks = ranks_.gather(text_of(placed));
     if (!ranks_.first()) return "";

@@ -57,6 +57,7 @@ class RunPictures {
   Log log_;
   MakePair make_pair_;
   RunRanks& ranks_;
+  bool validated_ = false;  // once
   std::set<std::string> named_;
 };
 

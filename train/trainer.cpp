@@ -56,6 +56,8 @@ class Run {
   bool changed_settings() const;
   void expect_same_run(const std::string& path, const TrainingCheckpoint& checkpoint) const;
   void enter(int stage);
+  void choose_engines();
+  void find_plans_anew();
   void step();
   void take_step(const EnqueuedStep& step, const StepFigures& figures);
   bool settle(bool scheduled);
@@ -105,6 +107,7 @@ class Run {
   std::unique_ptr<ImageFolder> val_;
   std::unique_ptr<RunPictures> pictures_;
   int stage_ = 1;
+  bool engines_chosen_ = false;       // for that stage
   std::optional<Training> training_;  // of that stage
   PixelTable pixel_table_;
   PixelFeed pixel_feed_;
@@ -174,6 +177,7 @@ void Run::read_init() {
 
 void Run::enter(int stage) {
   stage_ = stage;
+  engines_chosen_ = false;
   training_.emplace(*model_, lpips_.get(), stage_recipe(config_, stage), random_, ranks_.together());
 }
 
@@ -191,6 +195,7 @@ TrainResult Run::operator()() {
       return result(true);
     }
     if (const int stage = stage_of(config_, state_.iteration + 1); stage != stage_) enter(stage);
+    if (!engines_chosen_) choose_engines();
     step();
     if (!settle(on_schedule(state_.iteration))) return result(true);
   }
@@ -212,6 +217,40 @@ void Run::start_or_resume() {
   ranks_.broadcast(state_, saved_);
   if (!ranks_.first()) stand_at(state_);
   ranks_.broadcast(*model_, training_->adam());
+  find_plans_anew();
+}
+
+/// Once rank 0 has kept what its backend chose: a backend reads the folder again where its name is another.
+void Run::find_plans_anew() {
+  if (ranks_.first()) return;
+  const std::string folder = folder_.plans_folder();
+  const std::string other = plan_folder() == folder ? folder + "/." : folder;
+  plans_.reset();
+  plans_.emplace(other);
+}
+
+/// A device times engines and keeps the fastest; ranks that each took their own would round differently from
+/// one run to the next. So rank 0 goes first, through a step that changes nothing.
+void Run::choose_engines() {
+  engines_chosen_ = true;
+  if (!ranks_.several() || backend_.host_memory()) return;
+  if (ranks_.first()) {
+    std::vector<std::pair<Tensor, Tensor>> statistics;
+    for (const Autoencoder::Part& part : model_->encoders())
+      for (const Entry& entry : part.encoder->entries())
+        if (entry.role == Role::buffer) statistics.emplace_back(entry.value, entry.value.clone());
+    const std::int64_t size = model_->decoder().size();
+    const Tensor blank = Tensor::zeros({config_.batch, size, size, 3}, DType::f32, backend_);
+    const philox::State before = random_.state();
+    std::vector<Tensor> noise;
+    if (training_->recipe().random_noise) noise = model_->decoder().random_noise(1, random_);
+    random_.set_state(before);
+    const SyncedNorms alone(nullptr);
+    backward_step(*model_, lpips_.get(), training_->adam(), blank, noise, {});
+    for (const auto& [value, kept] : statistics) value.assign(kept);
+  }
+  ranks_.share("");
+  find_plans_anew();
 }
 
 /// What rank 0 does of a start: the run's folder is its own.

@@ -7,6 +7,7 @@
 #include <gloo/rendezvous/context.h>
 #include <gloo/rendezvous/store.h>
 #include <gloo/transport/tcp/device.h>
+#include <signal.h>
 
 #include <atomic>
 #include <chrono>
@@ -56,10 +57,29 @@ std::size_t bytes_of(const Tensor& array) {
   return static_cast<std::size_t>(array.elements()) * size_of(array.dtype());
 }
 
+/// While it lives, this thread and those that it starts are not ended by a connection whose other end is
+/// gone: Gloo writes to it as to a file.
+class WithoutBrokenPipes {
+ public:
+  WithoutBrokenPipes() {
+    sigset_t broken;
+    ::sigemptyset(&broken);
+    ::sigaddset(&broken, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &broken, &before_);
+  }
+  ~WithoutBrokenPipes() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  WithoutBrokenPipes(const WithoutBrokenPipes&) = delete;
+  WithoutBrokenPipes& operator=(const WithoutBrokenPipes&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
 class GlooCommunicator final : public Communicator {
  public:
   GlooCommunicator(Backend& backend, Member& member)
-      : Communicator(member.rank(), member.size()), backend_(backend), member_(member) {
+      : Communicator(member.rank(), member.size()), backend_(backend) {
+    const WithoutBrokenPipes quiet;
     try {
       ::gloo::transport::tcp::attr attributes;
       attributes.hostname = member.own_host();
@@ -153,8 +173,11 @@ class GlooCommunicator final : public Communicator {
  private:
   /// The arrays' bytes one behind the other, there and back. Host memory is read where it lies by the thread
   /// that sends; a device's is fetched at once.
-  void travel(const std::vector<Tensor>& arrays, bool sum, int root) {
+  void travel(const std::vector<Tensor>& given, bool sum, int root) {
     std::size_t bytes = 0;
+    std::vector<Tensor> arrays;
+    for (const Tensor& array : given)
+      if (array.elements() > 0) arrays.push_back(array);
     for (const Tensor& array : arrays) bytes += bytes_of(array);
     if (bytes == 0) return;
     const bool host = backend_.host_memory();
@@ -270,7 +293,6 @@ class GlooCommunicator final : public Communicator {
   }
 
   Backend& backend_;
-  Member& member_;
   std::shared_ptr<::gloo::Context> context_;
   std::uint32_t tag_ = 0;
   std::mutex mutex_;

@@ -156,6 +156,7 @@ void Hub::receive(Guest& guest) {
 }
 
 void Hub::say_hello(Guest& guest, const Message& message) {
+  if (failure_) return guest.channel.put({Kind::end, failure_->rank, {}, failure_->why});  // too late
   std::string refusal;
   if (message.key != protocol(options_.ranks))
     refusal =
@@ -165,7 +166,6 @@ void Hub::say_hello(Guest& guest, const Message& message) {
   for (const auto& other : guests_)
     if (other->rank == message.number)
       refusal = text("rank ", message.number, " is here already, from ", other->place);
-  if (failure_) refusal = failure_->why;
   if (refusal.empty()) {
     guest.rank = static_cast<int>(message.number);
     return;

@@ -323,6 +323,8 @@ TEST(Ranks, TheProcessThatStartedThemMayEndThem) {
   hub.end(1, "rank 1 was killed by signal 9");
   for (auto& thread : threads) thread.join();
   for (const std::string& line : said) EXPECT_EQ(line, "rank 1 was killed by signal 9");
+  // one that comes too late hears the same
+  EXPECT_THROW(Member({.rank = 0, .size = 2, .hub = hub.address()}), ranks::RunEnded);
 }
 
 std::optional<ranks::Launch> launched(const std::map<std::string, std::string>& variables) {
