@@ -46,8 +46,12 @@ def worker(rank, ranks, saved, asked, port, results):
     import torch.distributed as dist
     import device_models
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.cuda.set_device(rank)
-    dist.init_process_group("nccl", rank=rank, world_size=ranks, device_id=torch.device("cuda", rank))
+    card = torch.cuda.is_available()  # without, the logic alone can be tried on a small model
+    if card:
+        torch.cuda.set_device(rank)
+        dist.init_process_group("nccl", rank=rank, world_size=ranks, device_id=torch.device("cuda", rank))
+    else:
+        dist.init_process_group("gloo", rank=rank, world_size=ranks)
     quiet = open(os.devnull, "w")
     told, sys.stdout = sys.stdout, sys.stdout if rank == 0 else quiet
     peer = device_models.Peer(saved, [])
@@ -67,23 +71,23 @@ def worker(rank, ranks, saved, asked, port, results):
         if everybody or rank == 0:
             for _ in range(3):
                 body()
-            torch.cuda.synchronize()
+            peer.synchronize()
             start = time.perf_counter()
             body()
-            torch.cuda.synchronize()
+            peer.synchronize()
         calls = torch.tensor([max(1, int(0.15 / (time.perf_counter() - start))) if everybody or rank == 0 else 0],
-                             device="cuda")
+                             device=peer.device)
         dist.broadcast(calls, 0)
         times = []
         for _ in range(7):
             dist.barrier()
-            torch.cuda.synchronize()
+            peer.synchronize()
             start = time.perf_counter()
             if everybody or rank == 0:
                 for _ in range(int(calls)):
                     body()
-                torch.cuda.synchronize()
-            took = torch.tensor([(time.perf_counter() - start) / int(calls)], device="cuda", dtype=torch.float64)
+                peer.synchronize()
+            took = torch.tensor([(time.perf_counter() - start) / int(calls)], device=peer.device, dtype=torch.float64)
             dist.all_reduce(took, dist.ReduceOp.MAX)
             times.append(float(took))
         return statistics.median(times)
@@ -115,13 +119,13 @@ def worker(rank, ranks, saved, asked, port, results):
 
                 alone = time_of(step_of(whole), False)
                 ddp = torch.nn.parallel.DistributedDataParallel(
-                    whole, device_ids=[rank], gradient_as_bucket_view=True, broadcast_buffers=False)
+                    whole, device_ids=[rank] if card else None, gradient_as_bucket_view=True, broadcast_buffers=False)
                 together = time_of(step_of(ddp), True)
                 del ddp
                 if rank == 0:
                     results.put((form, precision, batch, alone, together))
         del model, lpips
-        torch.cuda.empty_cache()
+        peer.fresh()
     sys.stdout = told
     dist.destroy_process_group()
 
