@@ -178,6 +178,8 @@ TEST(DryDevice, RecordsInMemoryOfItsOwn) {
   EXPECT_EQ(taken(), 3U);
   graph.reset();
   EXPECT_FALSE(dry_backend(backend("cpu"))->begin_capture());
+  QueuedBackend plain(false);  // has memory of its own and records nothing all the same
+  EXPECT_FALSE(dry_backend(plain)->begin_capture());
 }
 
 }  // namespace

@@ -45,7 +45,7 @@ TEST(DeviceWithoutDouble, TrainsAndValidates) {
 TEST(DeviceWithoutDouble, AdamTakesTheSameSteps) {
   const auto trained_on = [](Backend& on) {
     const Tensor p = Tensor::from_host(std::vector<float>{1, -2, 3}, {3}, on);
-    Adam adam({{.name = "all", .parameters = {{"p", p, {}, {}}}, .lr = 0.01}}, {});
+    Adam adam({{.name = "all", .parameters = {{"p", p, {}, {}}}, .lr = 1}}, {});
     std::vector<float> values;
     for (int i = 0; i < 5; ++i) {
       adam.step({Tensor::from_host(std::vector<float>{0.3F, -1e-3F, static_cast<float>(i)}, {3}, on)});
@@ -55,7 +55,7 @@ TEST(DeviceWithoutDouble, AdamTakesTheSameSteps) {
   };
   WithoutDouble poor;
   const std::vector<float> there = trained_on(poor), here = trained_on(backend("cpu"));
-  for (std::size_t i = 0; i < here.size(); ++i) EXPECT_NEAR(there[i], here[i], 4e-7) << i;
+  for (std::size_t i = 0; i < here.size(); ++i) EXPECT_NEAR(there[i], here[i], 3e-6) << i;
 }
 
 TEST(DeviceWithoutDouble, FiltersAreRoundedOnTheHost) {
