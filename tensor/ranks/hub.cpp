@@ -104,7 +104,8 @@ void Hub::serve() {
       const Guest* speaker = nullptr;
       for (const auto& guest : guests_)
         if (guest->rank == consequence_->rank) speaker = guest.get();
-      declare(*consequence_, speaker);
+      const Failure consequence = *consequence_;
+      declare(consequence, speaker);
     }
     welcome_or_wait();
     for (const auto& guest : guests_) guest->channel.flush();
@@ -237,7 +238,7 @@ void Hub::lose(Guest& guest, const std::string& why) {
   declare({guest.rank, text(guest.name(), ' ', why), false}, nullptr);
 }
 
-void Hub::declare(Failure failure, const Guest* speaker) {
+void Hub::declare(const Failure& failure, const Guest* speaker) {
   if (failure_) return;
   failure_ = failure;
   consequence_.reset();

@@ -65,7 +65,7 @@ class Hub {
   void answer(Guest& guest, const Message& message);
   void say_hello(Guest& guest, const Message& message);
   void lose(Guest& guest, const std::string& why);
-  void declare(Failure failure, const Guest* speaker);
+  void declare(const Failure& failure, const Guest* speaker);
   void tell_where_to_stop();
   bool all_done() const;
 

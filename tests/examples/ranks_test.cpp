@@ -265,7 +265,9 @@ TEST_F(RanksProgram, AMistakeIsOneLineAndItsExitCode) {
 }
 
 TEST_F(RanksProgram, LaunchersVariablesMakeTheSameRun) {
-  ASSERT_EQ(onemodel(train("ours", 6, 2)).exit_code, 0);
+  const ProgramRun ours = onemodel(train("ours", 6, 2, {"--lr", "1e-2", "--threads", "4"}));
+  ASSERT_EQ(ours.exit_code, 0);
+  EXPECT_NE(ours.err.find(", 2 threads, "), std::string::npos) << ours.err;  // of 4, for each of 2
   const auto settings = [](int rank, const std::string& rank_name, const std::string& size_name) {
     const int port = 21000 + static_cast<int>(::getpid()) % 9000;
     return std::vector<std::string>{rank_name + "=" + std::to_string(rank), size_name + "=2",
