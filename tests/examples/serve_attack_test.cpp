@@ -240,6 +240,7 @@ TEST_F(Attack, ManyPicturesAtOnceLeaveThePageItsThreads) {
     statuses.push_back(std::async(std::launch::async, [&png] {
       return http_post(port(), "/api/pictures", png, "application/octet-stream").status;
     }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // until they are all there
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(http_get(port(), "/").status, 200);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
