@@ -10,6 +10,7 @@
 #include "io/atomic_file.h"
 #include "io/data_url.h"
 #include "io/image.h"
+#include "io/markup.h"
 #include "tensor/error.h"
 #include "train/flat_json.h"
 
@@ -174,7 +175,7 @@ std::string report_page(std::vector<RunHistory> runs, const ReportOptions& optio
     all += (i > 0 ? ",\n" : "") + run_json(runs[i], labels[i], shown[i], parts, pictures);
   const std::string data = fmt::format("{{\"refresh\": {},\n\"runs\": [{}],\n\"images\": {}}}",
                                        options.refresh, all, pictures.json());
-  const std::string title = web::escaped(options.title);
+  const std::string title = in_markup(options.title);
   const std::string library = "/*\n" + std::string(web::copyright) + "*/\n" + std::string(web::chart_min_js);
   return web::fill(web::report_html, {{"title", title},
                                       {"look_css", web::look_css},

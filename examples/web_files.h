@@ -16,7 +16,4 @@ extern const std::string_view chart_min_js, copyright;
 /// Puts texts in the places {{name}} of a page. Error for a place without a text.
 std::string fill(std::string_view page, const std::map<std::string, std::string_view>& texts);
 
-/// A text for HTML.
-std::string escaped(std::string_view text);
-
 }  // namespace om::web

@@ -14,27 +14,13 @@
 
 #include "io/atomic_file.h"
 #include "io/bytes.h"
+#include "io/markup.h"
 #include "tensor/error.h"
 
 extern char** environ;
 
 namespace om {
 namespace {
-
-/// A text in an HTML-like label.
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
 
 /// Groups as they stand in one another.
 struct Group {
@@ -49,11 +35,11 @@ void write(const Group& group, const DotGraph& graph, const std::string& indent,
     out += text(indent, "n", i, " [label=<");
     const std::vector<std::string>& lines = graph.boxes[i].lines;
     for (std::size_t k = 0; k < lines.size(); ++k)
-      out += k == 0 ? "<B>" + escaped(lines[k]) + "</B>" : "<BR/>" + escaped(lines[k]);
+      out += k == 0 ? "<B>" + in_markup(lines[k]) + "</B>" : "<BR/>" + in_markup(lines[k]);
     out += ">];\n";
   }
   for (const std::string& name : group.order) {
-    out += text(indent, "subgraph cluster_", number++, " {\n", indent, "  label=<", escaped(name), ">;\n");
+    out += text(indent, "subgraph cluster_", number++, " {\n", indent, "  label=<", in_markup(name), ">;\n");
     write(group.groups.at(name), graph, indent + "  ", number, out);
     out += indent + "}\n";
   }
@@ -93,7 +79,7 @@ std::string dot_text(const DotGraph& graph) {
     place->boxes.push_back(i);
   }
   std::string out =
-      "digraph onemodel {\n  label=<" + escaped(graph.title) +
+      "digraph onemodel {\n  label=<" + in_markup(graph.title) +
       ">;\n  labelloc=t;\n  fontname=\"sans-serif\";\n"
       "  node [shape=box, style=\"rounded,filled\", fillcolor=white, fontname=\"sans-serif\", fontsize=10];\n"
       "  edge [color=gray30];\n";

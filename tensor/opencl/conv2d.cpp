@@ -106,6 +106,19 @@ bool is_3x3_stride1(const In& w, const Conv2dParams& params) {
   return w.shape[1] == 3 && w.shape[2] == 3 && params.stride_h == 1 && params.stride_w == 1;
 }
 
+/// The pixels of x under the filter's taps, a window for each of [oh, ow] results.
+PatchArguments windows(const In& x, std::int64_t oh, std::int64_t ow, std::int64_t kw,
+                       const Conv2dParams& params) {
+  PatchArguments patches{};
+  patches.h = x.shape[1], patches.w = x.shape[2], patches.c = x.shape[3];
+  patches.rows_h = oh, patches.rows_w = ow;
+  patches.base_h = -params.pad_h, patches.base_w = -params.pad_w;
+  patches.step_h = params.stride_h, patches.step_w = params.stride_w;
+  patches.tap_h = patches.tap_w = 1;
+  patches.taps_w = kw;
+  return patches;
+}
+
 }  // namespace
 
 void OpenClBackend::conv2d(In x, In w, Out y, const Conv2dParams& params) {
@@ -116,13 +129,7 @@ void OpenClBackend::conv2d(In x, In w, Out y, const Conv2dParams& params) {
     const WinogradConv conv{x, w, y, params.pad_h, params.pad_w, 9 * channels, 1, channels, false};
     if (winograd_pays(conv)) return winograd(*this, conv);
   }
-  PatchArguments patches{};
-  patches.h = x.shape[1], patches.w = x.shape[2], patches.c = channels;
-  patches.rows_h = oh, patches.rows_w = ow;
-  patches.base_h = -params.pad_h, patches.base_w = -params.pad_w;
-  patches.step_h = params.stride_h, patches.step_w = params.stride_w;
-  patches.tap_h = patches.tap_w = 1;
-  patches.taps_w = kw;
+  PatchArguments patches = windows(x, oh, ow, kw, params);
   const std::vector<Slice> slices = patch_slices(device_, x, w, patches, kh * kw, o,
                                                  {kw, 0, kw * channels, channels, 1, kh * kw * channels});
   if (slices.empty()) return fill(y, 0);
@@ -192,13 +199,7 @@ void OpenClBackend::conv2d_weight_grad(In x, In g, Out w, const Conv2dParams& pa
   const std::int64_t length = std::min<std::int64_t>(pixels, device_.is_processor() ? 256 : 1024);
   const std::int64_t parts = std::clamp<std::int64_t>(wanted / tiles, 1, panels(pixels, length));
   const std::int64_t rounds = panels(panels(pixels, parts), length), per_part = rounds * length;
-  PatchArguments patches{};
-  patches.h = x.shape[1], patches.w = x.shape[2], patches.c = channels;
-  patches.rows_h = oh, patches.rows_w = ow;
-  patches.base_h = -params.pad_h, patches.base_w = -params.pad_w;
-  patches.step_h = params.stride_h, patches.step_w = params.stride_w;
-  patches.tap_h = patches.tap_w = 1;
-  patches.taps_w = kw;
+  PatchArguments patches = windows(x, oh, ow, kw, params);
   patches.k = length, patches.k_batch = per_part, patches.k_limit = pixels;
   std::vector<Slice> slices;
   for (std::int64_t round = 0; round < rounds; ++round)
