@@ -15,6 +15,7 @@
 #include "examples/models.h"
 #include "examples/ranks.h"
 #include "io/atomic_file.h"
+#include "io/same_file.h"
 #include "io/shown.h"
 #include "train/bench.h"
 #include "train/bench_ranks.h"
@@ -69,6 +70,13 @@ void check_ranks(const BenchCommand& c, const Common& common, bool several) {
       fail<UsageError>("--", name, " is for one process; leave --ranks out");
   if (several && c.task == "reconstruct")
     fail<UsageError>("--ranks is for training; --task reconstruct has none");
+  if (c.timeline.empty()) return;
+  if (std::filesystem::path(c.timeline).extension() != ".svg")
+    fail<UsageError>("--timeline expects a name that ends in .svg, got ", shown(c.timeline));
+  std::vector<std::string> inputs = {c.model, c.generator, c.lpips, c.lpips_heads};
+  std::erase(inputs, "");
+  refuse_overwriting(c.timeline, inputs);
+  expect_writable(c.timeline);
 }
 
 /// Each once, as the backend computes them.

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <iostream>
 
 #include "io/shown.h"
@@ -39,9 +40,23 @@ void end_at_once(int) {
   ::_exit(kInterrupted);
 }
 
+/// `timeout`, and a terminal's group, may send one ending as two signals.
+constexpr std::int64_t kSameSignal = 1000;  // milliseconds
+std::atomic<std::int64_t> interrupted_at = 0;
+
+std::int64_t now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return std::int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
+}
+
 void raise_flag(int signal) {
-  interrupt_flag = true;
-  handle(signal, end_at_once);
+  if (!interrupt_flag) {
+    interrupted_at = now();
+    interrupt_flag = true;
+  } else if (now() - interrupted_at >= kSameSignal) {
+    end_at_once(signal);
+  }
 }
 
 /// Needs no memory: what it says may be that there is none.

@@ -65,7 +65,8 @@ struct Interrupted {
 /// the write that meets it, as a full disk is, not a signal.
 void end_on_signals();
 
-/// From now on the first of each of these signals only raises a flag; a second one ends the program.
+/// From now on the first of these signals only raises a flag; one that comes a second later or more ends the
+/// program.
 void catch_interrupts();
 const std::atomic<bool>& interrupted();
 /// Throws Interrupted once one of them came.

@@ -333,7 +333,7 @@ int train_dncnn(const Options& options, const Common& common) {
   std::string words;  // of the last report
   const std::int64_t every = std::max<std::int64_t>(1, options.iterations / kReports);
   for (std::int64_t done = 0; done < options.iterations;) {
-    stop_if_interrupted();
+    if (interrupted()) throw Interrupted{"the same command, from its first step: no checkpoint is kept"};
     const ImageBatch batch = loader.next();
     for (const std::string& line : loader.take_warnings()) progress.line(line);
     step(values(feed(batch.inputs, shape)), values(feed(batch.pixels, shape)), schedule.at(done));

@@ -17,7 +17,7 @@
 namespace om {
 namespace {
 
-constexpr std::int64_t kMostRanks = 1024;
+constexpr std::int64_t kMostRanks = 64;
 /// For the main thread to notice that the run has ended, after its collectives were given up; and for what
 /// it then still has to end.
 constexpr auto kGrace = std::chrono::seconds(3);

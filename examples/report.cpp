@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <thread>
@@ -10,6 +11,7 @@
 #include "examples/report_page.h"
 #include "io/atomic_file.h"
 #include "io/same_file.h"
+#include "io/shown.h"
 #include "train/run_folder.h"
 
 namespace om {
@@ -72,6 +74,10 @@ int report(const ReportCommand& command) {
   if (command.every < 1 || command.every > kLongestWait)
     fail<UsageError>("report: --every must lie between 1 and ", kLongestWait, " seconds, got ",
                      command.every);
+  // nothing that a run's folder holds has such a name
+  if (const auto ending = std::filesystem::path(command.out).extension();
+      ending != ".html" && ending != ".htm")
+    fail<UsageError>("report: --out expects a name that ends in .html, got ", shown(command.out));
   std::vector<std::string> inputs;
   for (const std::string& folder : command.runs) {
     const RunFolder run(folder);
@@ -91,7 +97,7 @@ Command report_command() {
           "Show what training runs did: one HTML file of curves, samples, figures and settings",
           {{"RUNS", "", &c->runs, "Folders of training runs, of one still going on too, and of tables",
             kRequired},
-           {"-o,--out", "FILE", &c->out, "HTML file to write (default report.html)"},
+           {"-o,--out", "FILE", &c->out, ".html file to write (default report.html)"},
            {"--title", "TEXT", &c->title, "The page's title"},
            {"--watch", "", &c->watch, "Write it anew while a run goes on, until all are finished"},
            {"--every", "S", &c->every, "With --watch: at most every S seconds (default 10)"}},

@@ -115,6 +115,7 @@ bool lies_in(const std::string& path, const std::string& folder) {
 void check_command(const TrainCommand& command, const TrainConfig& config,
                    const std::vector<std::string>& given) {
   const RunFolder run(command.out);
+  if (command.accept_other_ranks && !command.resume) fail<UsageError>("--accept-other-ranks needs --resume");
   if (config.task != "denoise")
     for (const char* key : {"sigmas", "noise_channels", "noise_at", "grey"})
       if (std::find(given.begin(), given.end(), key) != given.end() && !command.resume)

@@ -261,7 +261,7 @@ TEST_F(RanksProgram, AMistakeIsOneLineAndItsExitCode) {
   EXPECT_EQ(lines_of(missing), 1) << missing.err;
   const ProgramRun none = onemodel(train("never", 3, 0, {"--ranks", "0"}));
   EXPECT_EQ(none.exit_code, 2);
-  EXPECT_NE(none.err.find("--ranks must lie between 1 and 1024, got 0"), std::string::npos) << none.err;
+  EXPECT_NE(none.err.find("--ranks must lie between 1 and 64, got 0"), std::string::npos) << none.err;
 }
 
 TEST_F(RanksProgram, LaunchersVariablesMakeTheSameRun) {
@@ -322,6 +322,18 @@ TEST_F(RanksProgram, BenchTimesRanksAndDrawsAStep) {
   for (const char* part : {"forward, ", "backward, ", "sums and optimiser, ", " MB, ", " buckets, "})
     EXPECT_NE(picture.find(part), std::string::npos) << part;
   EXPECT_EQ(onemodel({"bench", "--timeline", path("step.svg")}).exit_code, 2);
+  // said before anything is timed
+  const auto refused = [](const std::string& timeline, int code, const std::string& reason) {
+    const ProgramRun bad = onemodel({"bench", "--ranks", "2", "--task", "train", "--generator",
+                                     path("generator.svg"), "--timeline", timeline});
+    EXPECT_EQ(bad.exit_code, code) << bad.err;
+    EXPECT_NE(bad.err.find(reason), std::string::npos) << bad.err;
+  };
+  std::filesystem::copy_file(path("generator.safetensors"), path("generator.svg"));
+  refused(path("generator.svg"), 2, "is also an input");
+  refused(path("step.txt"), 2, "ends in .svg");
+  refused(path("nowhere/step.svg"), 1, "cannot write");
+  EXPECT_EQ(content(path("generator.svg")), content(path("generator.safetensors")));
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // onemodel train: the run's folder, settings from options and files, stopping and going on.
+#include <chrono>
 #include <csignal>
 #include <fstream>
+#include <thread>
 
 #include "tests/examples/fixture.h"
 #include "tests/examples/program.h"
@@ -152,6 +154,27 @@ TEST_F(TrainTest, EndingSignalsStopAsCtrlC) {
     const ProgramRun run = ignoring(word);
     EXPECT_EQ(run.exit_code, 0) << word << "\n" << run.err;
   }
+}
+
+// `timeout` signals its child and then the group that both are in: one ending, two signals. A second one that
+// comes later ends the program at once.
+TEST_F(TrainTest, TwoSignalsAtOnceAreOneEnding) {
+  const Words settings = {"--iterations", "100000", "--val", path("photos"), "--threads", "1"};
+  RunningProgram twice(command("twice", settings));
+  ASSERT_TRUE(twice.says("validation"));
+  twice.send(SIGINT);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  twice.send(SIGTERM);
+  const ProgramRun run = twice.end();
+  EXPECT_EQ(run.exit_code, 130) << run.err;
+  EXPECT_NE(run.complaints().back().find("--resume"), std::string::npos) << run.err;
+}
+
+TEST_F(TrainTest, OtherRanksAreForResuming) {
+  const ProgramRun run = train("never", {"--accept-other-ranks", "--iterations", "1"});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_NE(run.err.find("--accept-other-ranks needs --resume"), std::string::npos) << run.err;
+  EXPECT_FALSE(std::filesystem::exists(path("never")));
 }
 
 TEST_F(TrainTest, AFolderWhoseNameIsNoUtf8) {
