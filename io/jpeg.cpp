@@ -20,7 +20,6 @@
 #include "io/exif.h"
 #include "io/image_codec.h"
 #include "io/longjmp_guard.h"
-#include "io/shortage.h"
 
 namespace om {
 namespace {
@@ -32,7 +31,9 @@ constexpr int64_t kPixelsPerByte = 512;
 void on_error(j_common_ptr info) {
   char reason[JMSG_LENGTH_MAX];
   info->err->format_message(info, reason);
-  escape_with(*static_cast<Escape*>(info->client_data), reason);
+  auto& escape = *static_cast<Escape*>(info->client_data);
+  escape.no_memory = info->err->msg_code == JERR_OUT_OF_MEMORY;
+  escape_with(escape, reason);
 }
 
 bool loses_picture_data(int warning) {
@@ -110,7 +111,9 @@ struct Destination : jpeg_destination_mgr {
   static void drain(j_compress_ptr info, size_t filled) {
     auto& to = *static_cast<Destination*>(info->dest);
     if (!append(to.bytes, {to.buffer.data(), filled})) {
-      escape_with(*static_cast<Escape*>(info->client_data), "no memory");
+      auto& escape = *static_cast<Escape*>(info->client_data);
+      escape.no_memory = true;
+      escape_with(escape, "no memory");
     }
     to.refill();
   }
@@ -162,12 +165,12 @@ int stored_orientation(const jpeg_decompress_struct& info) {
 }  // namespace
 
 Image decode_jpeg(std::span<const uint8_t> bytes, std::string_view name) {
-  const Shortage shortage;
   Reader reader;
   jpeg_decompress_struct& info = reader.info;
   const auto check = [&](bool went_well) {
-    shortage.check("to read ", name);
-    if (!went_well) fail<InputError>(name, ": broken JPEG: ", reader.escape.reason);
+    if (went_well) return;
+    reader.escape.check_memory("to read ", name);
+    fail<InputError>(name, ": broken JPEG: ", reader.escape.reason);
   };
 
   check(guarded(reader.escape, [&] {
@@ -217,7 +220,6 @@ std::vector<uint8_t> encode_jpeg(const Image& image, int quality) {
          image.height, "x", image.width, " and ", image.pixels.size(), " bytes");
   }
   if (quality < 1 || quality > 100) fail("encode_jpeg: quality is 1 to 100, got ", quality);
-  const Shortage shortage;
   Writer writer;
   jpeg_compress_struct& info = writer.info;
   const bool went_well = guarded(writer.escape, [&] {
@@ -236,8 +238,10 @@ std::vector<uint8_t> encode_jpeg(const Image& image, int quality) {
     }
     jpeg_finish_compress(&info);
   });
-  shortage.check("to write a JPEG");
-  if (!went_well) fail("encode_jpeg: ", writer.escape.reason);
+  if (!went_well) {
+    writer.escape.check_memory("to write a JPEG");
+    fail("encode_jpeg: ", writer.escape.reason);
+  }
   return std::move(writer.destination.bytes);
 }
 

@@ -8,12 +8,22 @@
 #include <csetjmp>
 #include <cstdio>
 
+#include "tensor/error.h"
+
 namespace om {
 
 /// Where to go on an error, and the library's reason for it.
 struct Escape {
   std::jmp_buf target;
   char reason[256] = "";
+  bool no_memory = false;  ///< the library, or what it called, was refused memory
+
+  /// For a step that was left: OutOfMemory where memory was refused. The parts name the work: "to read ",
+  /// file.
+  template <class... Parts>
+  void check_memory(const Parts&... what) const {
+    if (no_memory) fail<OutOfMemory>("not enough memory ", what...);
+  }
 };
 
 /// Called from an error callback: leaves the guarded step that is running.

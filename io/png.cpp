@@ -13,6 +13,7 @@
 #include <zlib.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
 
@@ -20,7 +21,6 @@
 #include "io/image_codec.h"
 #include "io/longjmp_guard.h"
 #include "io/png_metadata.h"
-#include "io/shortage.h"
 
 namespace om {
 namespace {
@@ -38,6 +38,15 @@ void on_error(png_structp png, png_const_charp reason) {
 
 void on_warning(png_structp, png_const_charp) {}
 
+/// libpng and the zlib below it blame the file where they get no memory, so it is noted here.
+png_voidp allocate(png_structp png, png_alloc_size_t bytes) {
+  void* block = std::malloc(bytes);
+  if (block == nullptr) static_cast<Escape*>(png_get_mem_ptr(png))->no_memory = true;
+  return block;
+}
+
+void release(png_structp, png_voidp block) { std::free(block); }
+
 void read_bytes(png_structp png, png_bytep to, size_t count) {
   auto& source = *static_cast<Source*>(png_get_io_ptr(png));
   if (count > source.rest.size()) png_error(png, "the file ends too early");
@@ -47,6 +56,7 @@ void read_bytes(png_structp png, png_bytep to, size_t count) {
 
 void write_bytes(png_structp png, png_bytep from, size_t count) {
   if (!append(*static_cast<std::vector<uint8_t>*>(png_get_io_ptr(png)), {from, count})) {
+    static_cast<Escape*>(png_get_error_ptr(png))->no_memory = true;
     png_error(png, "no memory");
   }
 }
@@ -66,7 +76,8 @@ struct Reader {
   ~Reader() { png_destroy_read_struct(&png, &info, nullptr); }
 
   bool open() {
-    png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &escape, on_error, on_warning);
+    png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &escape, on_error, on_warning, &escape, allocate,
+                                   release);
     if (png != nullptr) info = png_create_info_struct(png);
     return info != nullptr;
   }
@@ -84,7 +95,8 @@ struct Writer {
   ~Writer() { png_destroy_write_struct(&png, &info); }
 
   bool open() {
-    png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &escape, on_error, on_warning);
+    png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &escape, on_error, on_warning, &escape, allocate,
+                                    release);
     if (png != nullptr) info = png_create_info_struct(png);
     return info != nullptr;
   }
@@ -127,11 +139,11 @@ void check_chunks(std::span<const uint8_t> bytes, std::string_view name) {
 
 Image decode_png(std::span<const uint8_t> bytes, std::string_view name) {
   check_chunks(bytes, name);
-  const Shortage shortage;
   Reader reader(bytes);
   const auto check = [&](bool went_well) {
-    shortage.check("to read ", name);
-    if (!went_well) fail<InputError>(name, ": broken PNG: ", reader.escape.reason);
+    if (went_well) return;
+    reader.escape.check_memory("to read ", name);
+    fail<InputError>(name, ": broken PNG: ", reader.escape.reason);
   };
 
   check(reader.open());
@@ -189,7 +201,6 @@ std::vector<uint8_t> encode_png(const Image& image) {
     fail("encode_png: expected an image of at least one pixel with 3 bytes each, got ", image.height, "x",
          image.width, " and ", image.pixels.size(), " bytes");
   }
-  const Shortage shortage;
   Writer writer;
   const bool went_well =
       writer.open() && guarded(writer.escape, [&] {
@@ -202,8 +213,10 @@ std::vector<uint8_t> encode_png(const Image& image) {
         for (int y = 0; y < image.height; ++y) png_write_row(writer.png, image.row(y));
         png_write_end(writer.png, nullptr);
       });
-  shortage.check("to write a PNG");
-  if (!went_well) fail("encode_png: ", writer.escape.reason);
+  if (!went_well) {
+    writer.escape.check_memory("to write a PNG");
+    fail("encode_png: ", writer.escape.reason);
+  }
   return std::move(writer.bytes);
 }
 

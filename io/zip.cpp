@@ -108,9 +108,9 @@ struct ZipArchive::State {
     if (!entry.problem.empty()) broken(entry, entry.problem);
     const Shortage shortage;
     OpenEntry file(zip_fopen_index(archive, entry.index, 0));
+    if (file) return file;
     shortage.check("to read ", this->file());
-    if (!file) broken(entry, zip_strerror(archive));
-    return file;
+    broken(entry, zip_strerror(archive));
   }
 
   void read(zip_file_t* from, const ZipEntry& entry, std::span<std::byte> out) {
@@ -159,7 +159,6 @@ ZipArchive::ZipArchive(std::shared_ptr<const ByteSource> source) : state_(std::m
     refuse(error);
   }
   zip_error_fini(&error);
-  shortage.check("to read ", file);
 
   const zip_int64_t count = zip_get_num_entries(state_->archive, 0);
   std::uint64_t packed = 0;

@@ -30,7 +30,7 @@ bool refused(bool aligned) {
   const std::int64_t n = ++counted;
   if (fail_at < 1 || (mode == kFailOnce ? n != fail_at : n < fail_at)) return false;
   errno = ENOMEM;
-  return true;
+  return mode != kMetElsewhere;
 }
 
 std::int64_t number(const char* name) {

@@ -14,6 +14,9 @@ extern "C" {
 enum FailingMallocMode : int {
   kFailOnce,    ///< the n-th request alone is refused
   kFailOnward,  ///< and every later one
+  /// None from the n-th on, but each leaves ENOMEM in errno: malloc does so where one place had no room (a
+  /// new arena, the end of the heap) and it found another.
+  kMetElsewhere,
 };
 
 /// The n-th request from now on (1: the next) is refused, whatever thread makes it. `aligned` counts and

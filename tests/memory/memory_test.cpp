@@ -59,6 +59,22 @@ TEST(Memory, ImagesAreNotTakenForBrokenOnes) {
   }
 }
 
+// Nor broken ones for a lack of memory, where malloc had to look in two places.
+TEST(Memory, BrokenImagesStayBroken) {
+  const Image image = gradient(40);
+  for (const std::vector<std::uint8_t>& whole : {encode_png(image), encode_jpeg(image, 90)}) {
+    std::string words = "none";
+    failing_malloc_arm(1, kMetElsewhere, false);
+    try {
+      decode_image(std::span(whole).first(whole.size() / 2), "half");
+    } catch (const Error& error) {
+      words = error.what();
+    }
+    EXPECT_GT(failing_malloc_disarm(), 0);
+    EXPECT_TRUE(words.starts_with("half: broken ")) << words;
+  }
+}
+
 TEST(Memory, ImagesAreWrittenWholeOrNotAtAll) {
   const test::ScratchFolder folder;
   const Image image = gradient(40), before = gradient(9);

@@ -72,6 +72,9 @@ void sweep(const Sweep& sweep) {
   ASSERT_EQ(whole.end, End::done) << whole.result;
   ASSERT_GT(whole.requests, 0);
   EXPECT_EQ(backend("cpu").memory().statistics().live_bytes, live);
+  const Run elsewhere = run(sweep, 1, kMetElsewhere);
+  ASSERT_EQ(elsewhere.end, End::done) << elsewhere.result;
+  EXPECT_TRUE(elsewhere.result == whole.result) << "another result";
   int failed = 0;
   for (const std::int64_t n : moments(whole.requests, sweep)) {
     for (const FailingMallocMode mode : {kFailOnce, kFailOnward}) {

@@ -23,8 +23,10 @@ struct Sweep {
 
 void count_from_here();
 
-/// For each request and mode: either the work is done and right, or it throws OutOfMemory or std::bad_alloc;
-/// and the cpu backend then holds as much as before. Anything else fails the test (std::terminate ends it).
+/// Undisturbed, and where malloc finds room at the second place it looks: the work is done, and the same.
+/// Then for each request and mode: either the work is done and right, or it throws OutOfMemory or
+/// std::bad_alloc; and the cpu backend then holds as much as before. Anything else fails the test
+/// (std::terminate ends it).
 void sweep(const Sweep& sweep);
 
 }  // namespace om::test
