@@ -273,14 +273,14 @@ def torch_rows(saved, paths):
         peer.compiled("bf16", asked)
 
 
-def main():
+def main(usage, show, torch_rows):
     if len(sys.argv) > 2 and sys.argv[1] == "show":
         show(sys.argv[2:])
     elif len(sys.argv) > 3 and sys.argv[1] == "torch":
         torch_rows(sys.argv[2], sys.argv[3:])
     else:
-        sys.exit(__doc__)
+        sys.exit(usage)
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, show, torch_rows)

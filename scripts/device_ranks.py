@@ -8,24 +8,17 @@ the others idle) and together (all of them, gradients summed); the rate of a car
 issue bounds. DDP's forms are those of device_models.py: `grouped` as published, `shared` the strongest eager one; buckets are
 views of the gradients, buffers are not broadcast, and weights that no loss depends on take no part.
 """
-import json
 import os
 import statistics
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
+import device_models  # beside this file
 
 
 def rows_of(paths):
-    rows = []
-    for path in paths:
-        with open(path) as file:
-            content = json.load(file)
-        for row in content["rows"]:
-            rows.append(dict(row, engine=content["engine"], device=content["device"]))
-    return rows
+    return [dict(row, engine=content["engine"], device=content["device"])
+            for content in device_models.read(paths) for row in content["rows"]]
 
 
 def line(name, precision, ranks, batch, alone, together, more=""):
@@ -44,7 +37,6 @@ def show(paths):
 def worker(rank, ranks, saved, asked, port, results):
     import torch
     import torch.distributed as dist
-    import device_models
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     card = torch.cuda.is_available()  # without, the logic alone can be tried on a small model
     if card:
@@ -150,14 +142,5 @@ def torch_rows(saved, paths):
         print(f"{form:<8} {precision:<9} {ranks:>5} {batch:>5} {ratio:>16.2f} {ours:>12.3f} {theirs:>12.3f}")
 
 
-def main():
-    if len(sys.argv) > 2 and sys.argv[1] == "show":
-        show(sys.argv[2:])
-    elif len(sys.argv) > 3 and sys.argv[1] == "torch":
-        torch_rows(sys.argv[2], sys.argv[3:])
-    else:
-        sys.exit(__doc__)
-
-
 if __name__ == "__main__":
-    main()
+    device_models.main(__doc__, show, torch_rows)
