@@ -22,11 +22,11 @@ Library::Library(LibraryRequest request)
        " (packages that hold it: ", request_.packages, "); ", reason);
 }
 
-void* Library::find(const char* name) const {
+Library::Found Library::find(const char* name) const {
   void* found = dlsym(handle_, name);
   if (found == nullptr)
     fail(request_.backend, ": ", request_.file, " has no function ", name, ": it is too old");
-  return found;
+  return Found(found);
 }
 
 }  // namespace om

@@ -1,9 +1,15 @@
 // Shared libraries that a backend opens when they are first needed, so that the program starts and runs where
-// they are missing: one table of symbols a library (tensor/cuda/cudnn.h, tensor/opencl/api.h), and one error
-// that names where the library was looked for and which packages hold it.
+// they are missing: one table of functions a library, and one error that names where the library was looked
+// for and which packages hold it. A table names each function once (tensor/opencl/api.h):
+//
+//   struct Api : Library {
+//     Api();  // says which library
+//     decltype(&clFlush) flush = find("clFlush");
+//   };
 #pragma once
 
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace om {
@@ -23,15 +29,24 @@ class Library {
   /// unloading such libraries while the process ends is not safe.
   explicit Library(LibraryRequest request);
 
+  /// A function's address, as a pointer of whatever type it is put into: a library does not know types.
+  class Found {
+   public:
+    explicit Found(void* address) : address_(address) {}
+    template <class Function>
+    operator Function*() const {
+      static_assert(std::is_function_v<Function>);
+      return reinterpret_cast<Function*>(address_);
+    }
+
+   private:
+    void* address_;
+  };
+
   /// The function of that name; Error where the library has none.
-  template <class Function>
-  void find(Function& function, const char* name) const {
-    function = reinterpret_cast<Function>(find(name));
-  }
+  Found find(const char* name) const;
 
  private:
-  void* find(const char* name) const;
-
   LibraryRequest request_;
   void* handle_;
 };

@@ -1,7 +1,6 @@
 #include "train/bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <utility>
 
@@ -10,14 +9,6 @@
 
 namespace om {
 namespace {
-
-double seconds_of(Backend& backend, const std::function<void()>& body, int calls) {
-  backend.synchronize();
-  const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < calls; ++i) body();
-  backend.synchronize();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 /// Error where the numbers could make kernels faster than real ones do.
 void expect_real_numbers(const std::string& what, const std::vector<Tensor>& results) {

@@ -1,26 +1,18 @@
 #include "train/bench_ranks.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <utility>
 
 #include "autograd/grad.h"
 #include "autograd/ops.h"
+#include "train/bench_side.h"
 #include "train/stage.h"
 
 namespace om {
 namespace {
 
 constexpr double kRound = 0.1;  // seconds; longer than on one rank, since a round begins with a greeting
-
-double seconds_of(Backend& backend, const std::function<void()>& body, int calls) {
-  backend.synchronize();
-  const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < calls; ++i) body();
-  backend.synchronize();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 void expect_real_loss(const StepResult& step) {
   const double loss = step.loss.item();

@@ -1,5 +1,7 @@
 #include "train/bench_side.h"
 
+#include <chrono>
+
 #include "train/pixels.h"
 #include "train/stage.h"
 
@@ -31,6 +33,14 @@ std::vector<Tensor> defined_of(const std::vector<Tensor>& tensors) {
 }
 
 }  // namespace
+
+double seconds_of(Backend& backend, const std::function<void()>& body, int calls) {
+  backend.synchronize();
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < calls; ++i) body();
+  backend.synchronize();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 BenchSide::BenchSide(const BenchNetworks& networks, Backend& backend, std::uint64_t seed)
     : backend_(backend),

@@ -13,6 +13,9 @@
 
 namespace om {
 
+/// What so many calls take, with an empty queue before and behind them.
+double seconds_of(Backend& backend, const std::function<void()>& body, int calls);
+
 class BenchSide {
  public:
   BenchSide(const BenchNetworks& networks, Backend& backend, std::uint64_t seed);

@@ -13,7 +13,7 @@
 #include "tensor/backend.h"
 #include "tensor/cpu/kernels.h"
 #include "tensor/cpu/parallel.h"
-#include "tensor/cpu/scratch.h"
+#include "tensor/scratch.h"
 
 namespace om::cpu {
 

@@ -18,7 +18,7 @@
 
 #include "tensor/cpu/kernels.h"
 #include "tensor/cpu/parallel.h"
-#include "tensor/cpu/scratch.h"
+#include "tensor/scratch.h"
 
 namespace om::cpu {
 

@@ -13,7 +13,7 @@
 #include "tensor/cpu/cpu_backend.h"
 #include "tensor/cpu/loops.h"
 #include "tensor/cpu/parallel.h"
-#include "tensor/cpu/scratch.h"
+#include "tensor/scratch.h"
 
 namespace om {
 namespace {

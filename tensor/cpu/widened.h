@@ -4,7 +4,7 @@
 
 #include "tensor/backend.h"
 #include "tensor/cpu/parallel.h"
-#include "tensor/cpu/scratch.h"
+#include "tensor/scratch.h"
 
 namespace om::cpu {
 

@@ -18,6 +18,7 @@
 #include "tensor/device_memory.h"
 #include "tensor/dry_form.h"
 #include "tensor/fused.h"
+#include "tensor/scratch.h"
 
 namespace om::cuda {
 
@@ -129,21 +130,12 @@ class CudaBackend final : public Backend,
   CachingAllocator::Pool capture_pool_ = CachingAllocator::kSharedPool;
 };
 
-/// Scratch memory for the kernels of one call; the stream orders its reuse.
-class Scratch {
+/// Scratch memory that a recording knows of.
+class Scratch : public om::Scratch {
  public:
-  Scratch(CudaBackend& backend, std::size_t bytes)
-      : backend_(backend), data_(backend.memory().allocate(bytes)) {
-    backend.use_scratch(data_, bytes);
+  Scratch(CudaBackend& backend, std::size_t bytes) : om::Scratch(backend.memory(), bytes) {
+    backend.use_scratch(data(), bytes);
   }
-  ~Scratch() { backend_.memory().free(data_); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  void* data() const { return data_; }
-
- private:
-  CudaBackend& backend_;
-  void* data_;
 };
 
 }  // namespace om::cuda

@@ -8,34 +8,20 @@ namespace {
 
 constexpr std::int64_t kMostConfigurations = 32, kMostKnobs = 64;
 
-Cudnn open() {
-  const Library library =
-      open_library("libcudnn.so.9", "convolutions need cuDNN 9",
-                   "libcudnn9-cuda-12 or libcudnn9-cuda-13 of NVIDIA's repositories, nvidia-cudnn-cu12 or "
-                   "nvidia-cudnn-cu13 of PyPI");
-  Cudnn table;
-  library.find(table.version, "cudnnGetVersion");
-  library.find(table.error_string, "cudnnGetErrorString");
-  library.find(table.create, "cudnnCreate");
-  library.find(table.destroy, "cudnnDestroy");
-  library.find(table.set_stream, "cudnnSetStream");
-  library.find(table.create_descriptor, "cudnnBackendCreateDescriptor");
-  library.find(table.destroy_descriptor, "cudnnBackendDestroyDescriptor");
-  library.find(table.set_attribute, "cudnnBackendSetAttribute");
-  library.find(table.get_attribute, "cudnnBackendGetAttribute");
-  library.find(table.finalize, "cudnnBackendFinalize");
-  library.find(table.execute, "cudnnBackendExecute");
-  return table;
-}
-
 cudnnDataType_t cudnn_type(DType dtype) {
   return dtype == DType::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
 }
 
 }  // namespace
 
+Cudnn::Cudnn()
+    : Library(open_library(
+          "libcudnn.so.9", "convolutions need cuDNN 9",
+          "libcudnn9-cuda-12 or libcudnn9-cuda-13 of NVIDIA's repositories, nvidia-cudnn-cu12 or "
+          "nvidia-cudnn-cu13 of PyPI")) {}
+
 const Cudnn& cudnn() {
-  static const Cudnn table = open();
+  static const Cudnn table;
   return table;
 }
 

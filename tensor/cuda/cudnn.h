@@ -14,21 +14,23 @@
 #include <vector>
 
 #include "tensor/backend.h"
+#include "tensor/library.h"
 
 namespace om::cuda {
 
-struct Cudnn {
-  decltype(&cudnnGetVersion) version = nullptr;
-  decltype(&cudnnGetErrorString) error_string = nullptr;
-  decltype(&cudnnCreate) create = nullptr;
-  decltype(&cudnnDestroy) destroy = nullptr;
-  decltype(&cudnnSetStream) set_stream = nullptr;
-  decltype(&cudnnBackendCreateDescriptor) create_descriptor = nullptr;
-  decltype(&cudnnBackendDestroyDescriptor) destroy_descriptor = nullptr;
-  decltype(&cudnnBackendSetAttribute) set_attribute = nullptr;
-  decltype(&cudnnBackendGetAttribute) get_attribute = nullptr;
-  decltype(&cudnnBackendFinalize) finalize = nullptr;
-  decltype(&cudnnBackendExecute) execute = nullptr;
+struct Cudnn : Library {
+  Cudnn();
+  decltype(&cudnnGetVersion) version = find("cudnnGetVersion");
+  decltype(&cudnnGetErrorString) error_string = find("cudnnGetErrorString");
+  decltype(&cudnnCreate) create = find("cudnnCreate");
+  decltype(&cudnnDestroy) destroy = find("cudnnDestroy");
+  decltype(&cudnnSetStream) set_stream = find("cudnnSetStream");
+  decltype(&cudnnBackendCreateDescriptor) create_descriptor = find("cudnnBackendCreateDescriptor");
+  decltype(&cudnnBackendDestroyDescriptor) destroy_descriptor = find("cudnnBackendDestroyDescriptor");
+  decltype(&cudnnBackendSetAttribute) set_attribute = find("cudnnBackendSetAttribute");
+  decltype(&cudnnBackendGetAttribute) get_attribute = find("cudnnBackendGetAttribute");
+  decltype(&cudnnBackendFinalize) finalize = find("cudnnBackendFinalize");
+  decltype(&cudnnBackendExecute) execute = find("cudnnBackendExecute");
 };
 
 /// The table; Error in one line where the library is missing.

@@ -34,14 +34,11 @@ Blas::Blas(cudaStream_t stream) {
       open_library(name.c_str(), "matrix products need cuBLAS",
                    "libcublas-VERSION or cuda-libraries-VERSION of NVIDIA's repositories, nvidia-cublas or "
                    "nvidia-cublas-cu12 of PyPI");
-  decltype(&cublasCreate_v2) create = nullptr;
-  decltype(&cublasSetStream_v2) set_stream = nullptr;
-  decltype(&cublasSetWorkspace_v2) set_workspace = nullptr;
-  library.find(gemm, "cublasGemmStridedBatchedEx_64");
-  library.find(create, "cublasCreate_v2");
-  library.find(destroy_, "cublasDestroy_v2");
-  library.find(set_stream, "cublasSetStream_v2");
-  library.find(set_workspace, "cublasSetWorkspace_v2");
+  const decltype(&cublasCreate_v2) create = library.find("cublasCreate_v2");
+  const decltype(&cublasSetStream_v2) set_stream = library.find("cublasSetStream_v2");
+  const decltype(&cublasSetWorkspace_v2) set_workspace = library.find("cublasSetWorkspace_v2");
+  gemm = library.find("cublasGemmStridedBatchedEx_64");
+  destroy_ = library.find("cublasDestroy_v2");
   check(create(&handle), "cublasCreate");
   check(set_stream(handle, stream), "cublasSetStream");
   check(cudaMalloc(&workspace_, kWorkspace), "cudaMalloc");

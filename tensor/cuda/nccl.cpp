@@ -18,25 +18,6 @@
 namespace om::cuda {
 namespace {
 
-Nccl open() {
-  const Library library =
-      open_library("libnccl.so.2", "several cards need NCCL 2",
-                   "libnccl2 of NVIDIA's repositories, nvidia-nccl-cu12 or nvidia-nccl-cu13 of PyPI");
-  Nccl table{};
-  library.find(table.version, "ncclGetVersion");
-  library.find(table.error_string, "ncclGetErrorString");
-  library.find(table.last_error, "ncclGetLastError");
-  library.find(table.unique_id, "ncclGetUniqueId");
-  library.find(table.init_rank, "ncclCommInitRank");
-  library.find(table.all_reduce, "ncclAllReduce");
-  library.find(table.broadcast, "ncclBroadcast");
-  library.find(table.group_start, "ncclGroupStart");
-  library.find(table.group_end, "ncclGroupEnd");
-  library.find(table.destroy, "ncclCommDestroy");
-  library.find(table.abort, "ncclCommAbort");
-  return table;
-}
-
 constexpr int kFirstThatRecords = 20906;  // 2.9.6: collectives may be captured
 
 class NcclCommunicator final : public Communicator {
@@ -244,8 +225,13 @@ class NcclCommunicator final : public Communicator {
 
 }  // namespace
 
+Nccl::Nccl()
+    : Library(
+          open_library("libnccl.so.2", "several cards need NCCL 2",
+                       "libnccl2 of NVIDIA's repositories, nvidia-nccl-cu12 or nvidia-nccl-cu13 of PyPI")) {}
+
 const Nccl& nccl() {
-  static const Nccl table = open();
+  static const Nccl table;
   return table;
 }
 

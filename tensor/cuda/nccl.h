@@ -8,6 +8,7 @@
 #include <cstddef>
 
 #include "tensor/dtype.h"
+#include "tensor/library.h"
 
 namespace om::cuda {
 
@@ -21,18 +22,21 @@ enum NcclResult : int { kNcclSuccess = 0 };  // others have names: error_string
 enum NcclType : int { kNcclU8 = 1, kNcclF32 = 7, kNcclF64 = 8 };
 enum NcclOp : int { kNcclSum = 0 };
 
-struct Nccl {
-  NcclResult (*version)(int*);
-  const char* (*error_string)(NcclResult);
-  const char* (*last_error)(NcclComm*);
-  NcclResult (*unique_id)(NcclId*);
-  NcclResult (*init_rank)(NcclComm**, int ranks, NcclId id, int rank);
-  NcclResult (*all_reduce)(const void*, void*, std::size_t, NcclType, NcclOp, NcclComm*, cudaStream_t);
-  NcclResult (*broadcast)(const void*, void*, std::size_t, NcclType, int root, NcclComm*, cudaStream_t);
-  NcclResult (*group_start)();
-  NcclResult (*group_end)();
-  NcclResult (*destroy)(NcclComm*);
-  NcclResult (*abort)(NcclComm*);
+struct Nccl : Library {
+  Nccl();
+  NcclResult (*version)(int*) = find("ncclGetVersion");
+  const char* (*error_string)(NcclResult) = find("ncclGetErrorString");
+  const char* (*last_error)(NcclComm*) = find("ncclGetLastError");
+  NcclResult (*unique_id)(NcclId*) = find("ncclGetUniqueId");
+  NcclResult (*init_rank)(NcclComm**, int ranks, NcclId id, int rank) = find("ncclCommInitRank");
+  NcclResult (*all_reduce)(const void*, void*, std::size_t, NcclType, NcclOp, NcclComm*,
+                           cudaStream_t) = find("ncclAllReduce");
+  NcclResult (*broadcast)(const void*, void*, std::size_t, NcclType, int root, NcclComm*,
+                          cudaStream_t) = find("ncclBroadcast");
+  NcclResult (*group_start)() = find("ncclGroupStart");
+  NcclResult (*group_end)() = find("ncclGroupEnd");
+  NcclResult (*destroy)(NcclComm*) = find("ncclCommDestroy");
+  NcclResult (*abort)(NcclComm*) = find("ncclCommAbort");
 };
 
 /// Error naming where it was looked for and the packages that hold it, where it is missing.

@@ -1,53 +1,18 @@
 #include "tensor/opencl/api.h"
 
 #include "tensor/error.h"
-#include "tensor/library.h"
 
 namespace om::opencl {
-namespace {
 
-Api open() {
-  const Library library({.backend = "opencl",
-                         .file = "libOpenCL.so.1",
-                         .purpose = "the backend needs OpenCL's loader",
-                         .packages =
-                             "ocl-icd-libopencl1 of Debian and Ubuntu; a device's driver comes beside "
-                             "it, pocl-opencl-icd for processors"});
-  Api table;
-  library.find(table.get_platforms, "clGetPlatformIDs");
-  library.find(table.get_platform_info, "clGetPlatformInfo");
-  library.find(table.get_devices, "clGetDeviceIDs");
-  library.find(table.get_device_info, "clGetDeviceInfo");
-  library.find(table.create_context, "clCreateContext");
-  library.find(table.release_context, "clReleaseContext");
-  library.find(table.create_queue, "clCreateCommandQueueWithProperties");
-  library.find(table.release_queue, "clReleaseCommandQueue");
-  library.find(table.flush, "clFlush");
-  library.find(table.finish, "clFinish");
-  library.find(table.create_program_from_source, "clCreateProgramWithSource");
-  library.find(table.create_program_from_binary, "clCreateProgramWithBinary");
-  library.find(table.build_program, "clBuildProgram");
-  library.find(table.get_build_info, "clGetProgramBuildInfo");
-  library.find(table.get_program_info, "clGetProgramInfo");
-  library.find(table.release_program, "clReleaseProgram");
-  library.find(table.create_kernel, "clCreateKernel");
-  library.find(table.release_kernel, "clReleaseKernel");
-  library.find(table.set_argument, "clSetKernelArg");
-  library.find(table.set_pointer, "clSetKernelArgSVMPointer");
-  library.find(table.enqueue_kernel, "clEnqueueNDRangeKernel");
-  library.find(table.allocate, "clSVMAlloc");
-  library.find(table.free, "clSVMFree");
-  library.find(table.enqueue_copy, "clEnqueueSVMMemcpy");
-  library.find(table.wait_for_events, "clWaitForEvents");
-  library.find(table.get_event_info, "clGetEventInfo");
-  library.find(table.release_event, "clReleaseEvent");
-  return table;
-}
-
-}  // namespace
+Api::Api()
+    : Library({.backend = "opencl",
+               .file = "libOpenCL.so.1",
+               .purpose = "the backend needs OpenCL's loader",
+               .packages = "ocl-icd-libopencl1 of Debian and Ubuntu; a device's driver comes beside it, "
+                           "pocl-opencl-icd for processors"}) {}
 
 const Api& api() {
-  static const Api table = open();
+  static const Api table;
   return table;
 }
 

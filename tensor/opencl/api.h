@@ -5,36 +5,39 @@
 #define CL_TARGET_OPENCL_VERSION 300
 #include <CL/cl.h>
 
+#include "tensor/library.h"
+
 namespace om::opencl {
 
-struct Api {
-  decltype(&clGetPlatformIDs) get_platforms = nullptr;
-  decltype(&clGetPlatformInfo) get_platform_info = nullptr;
-  decltype(&clGetDeviceIDs) get_devices = nullptr;
-  decltype(&clGetDeviceInfo) get_device_info = nullptr;
-  decltype(&clCreateContext) create_context = nullptr;
-  decltype(&clReleaseContext) release_context = nullptr;
-  decltype(&clCreateCommandQueueWithProperties) create_queue = nullptr;
-  decltype(&clReleaseCommandQueue) release_queue = nullptr;
-  decltype(&clFlush) flush = nullptr;
-  decltype(&clFinish) finish = nullptr;
-  decltype(&clCreateProgramWithSource) create_program_from_source = nullptr;
-  decltype(&clCreateProgramWithBinary) create_program_from_binary = nullptr;
-  decltype(&clBuildProgram) build_program = nullptr;
-  decltype(&clGetProgramBuildInfo) get_build_info = nullptr;
-  decltype(&clGetProgramInfo) get_program_info = nullptr;
-  decltype(&clReleaseProgram) release_program = nullptr;
-  decltype(&clCreateKernel) create_kernel = nullptr;
-  decltype(&clReleaseKernel) release_kernel = nullptr;
-  decltype(&clSetKernelArg) set_argument = nullptr;
-  decltype(&clSetKernelArgSVMPointer) set_pointer = nullptr;
-  decltype(&clEnqueueNDRangeKernel) enqueue_kernel = nullptr;
-  decltype(&clSVMAlloc) allocate = nullptr;
-  decltype(&clSVMFree) free = nullptr;
-  decltype(&clEnqueueSVMMemcpy) enqueue_copy = nullptr;
-  decltype(&clWaitForEvents) wait_for_events = nullptr;
-  decltype(&clGetEventInfo) get_event_info = nullptr;
-  decltype(&clReleaseEvent) release_event = nullptr;
+struct Api : Library {
+  Api();
+  decltype(&clGetPlatformIDs) get_platforms = find("clGetPlatformIDs");
+  decltype(&clGetPlatformInfo) get_platform_info = find("clGetPlatformInfo");
+  decltype(&clGetDeviceIDs) get_devices = find("clGetDeviceIDs");
+  decltype(&clGetDeviceInfo) get_device_info = find("clGetDeviceInfo");
+  decltype(&clCreateContext) create_context = find("clCreateContext");
+  decltype(&clReleaseContext) release_context = find("clReleaseContext");
+  decltype(&clCreateCommandQueueWithProperties) create_queue = find("clCreateCommandQueueWithProperties");
+  decltype(&clReleaseCommandQueue) release_queue = find("clReleaseCommandQueue");
+  decltype(&clFlush) flush = find("clFlush");
+  decltype(&clFinish) finish = find("clFinish");
+  decltype(&clCreateProgramWithSource) create_program_from_source = find("clCreateProgramWithSource");
+  decltype(&clCreateProgramWithBinary) create_program_from_binary = find("clCreateProgramWithBinary");
+  decltype(&clBuildProgram) build_program = find("clBuildProgram");
+  decltype(&clGetProgramBuildInfo) get_build_info = find("clGetProgramBuildInfo");
+  decltype(&clGetProgramInfo) get_program_info = find("clGetProgramInfo");
+  decltype(&clReleaseProgram) release_program = find("clReleaseProgram");
+  decltype(&clCreateKernel) create_kernel = find("clCreateKernel");
+  decltype(&clReleaseKernel) release_kernel = find("clReleaseKernel");
+  decltype(&clSetKernelArg) set_argument = find("clSetKernelArg");
+  decltype(&clSetKernelArgSVMPointer) set_pointer = find("clSetKernelArgSVMPointer");
+  decltype(&clEnqueueNDRangeKernel) enqueue_kernel = find("clEnqueueNDRangeKernel");
+  decltype(&clSVMAlloc) allocate = find("clSVMAlloc");
+  decltype(&clSVMFree) free = find("clSVMFree");
+  decltype(&clEnqueueSVMMemcpy) enqueue_copy = find("clEnqueueSVMMemcpy");
+  decltype(&clWaitForEvents) wait_for_events = find("clWaitForEvents");
+  decltype(&clGetEventInfo) get_event_info = find("clGetEventInfo");
+  decltype(&clReleaseEvent) release_event = find("clReleaseEvent");
 };
 
 /// The table; Error in one line where the library is missing or older than 2.0.

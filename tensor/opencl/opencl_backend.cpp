@@ -42,17 +42,6 @@ ResultKind kind_of(DType dtype) {
   return dtype == DType::f64 ? ResultKind::f64 : dtype == DType::bf16 ? ResultKind::bf16 : ResultKind::f32;
 }
 
-const char* type_name(DType dtype) {
-  switch (dtype) {
-    case DType::f32: return "f32";
-    case DType::f64: return "f64";
-    case DType::bf16: return "bf16";
-    case DType::i32: return "i32";
-    case DType::u8: return "u8";
-  }
-  fail("opencl: unknown dtype");
-}
-
 const char* size_name(DType dtype) {
   switch (size_of(dtype)) {
     case 1: return "1";

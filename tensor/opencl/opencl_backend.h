@@ -15,6 +15,7 @@
 #include "tensor/device_memory.h"
 #include "tensor/dry_form.h"
 #include "tensor/opencl/device.h"
+#include "tensor/scratch.h"
 
 namespace om::opencl {
 
@@ -68,23 +69,14 @@ class OpenClBackend : public Backend, public DeviceMemory, public DryForm {
   Device& device_;
 };
 
-/// Scratch memory for the kernels of one call; the queue orders its reuse.
-class Scratch {
+class Scratch : public om::Scratch {
  public:
   Scratch(OpenClBackend& backend, std::int64_t bytes)
-      : backend_(backend), data_(backend.memory().allocate(static_cast<std::size_t>(bytes))) {}
-  ~Scratch() { backend_.memory().free(data_); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  void* data() const { return data_; }
-
- private:
-  OpenClBackend& backend_;
-  void* data_;
+      : om::Scratch(backend.memory(), static_cast<std::size_t>(bytes)) {}
 };
 
 /// The type that a source is compiled for: "f32", or for sources that only move "4".
-const char* type_name(DType dtype);
+inline const char* type_name(DType dtype) { return name_of(dtype).data(); }
 const char* size_name(DType dtype);
 
 /// Calls body with `value` as the type in which kernels of that dtype take scalars: float, double, int.

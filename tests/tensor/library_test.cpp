@@ -40,11 +40,10 @@ TEST(Library, MissingOnesAreNamedWithWhereTheyWereLookedFor) {
 
 TEST(Library, FunctionsAreFoundOrNamed) {
   const Library library({.backend = "abacus", .file = "libm.so.6", .purpose = "roots", .packages = "libc6"});
-  double (*root)(double) = nullptr;
-  library.find(root, "sqrt");
+  double (*root)(double) = library.find("sqrt");
   ASSERT_NE(root, nullptr);
   EXPECT_EQ(root(9.0), 3.0);
-  EXPECT_EQ(words_of([&] { library.find(root, "no_such_root"); }),
+  EXPECT_EQ(words_of([&] { library.find("no_such_root"); }),
             "abacus: libm.so.6 has no function no_such_root: it is too old");
 }
 

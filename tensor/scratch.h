@@ -1,12 +1,13 @@
-// Memory that a kernel needs while it runs, from the backend's caching allocator: a call that repeats gets
-// the same block again.
+// Memory that the kernels of one call need while they run, from the backend's caching allocator: a call that
+// repeats gets the same block again. Where kernels still wait when the block is given back, the queue orders
+// its reuse.
 #pragma once
 
 #include <cstddef>
 
 #include "tensor/allocator.h"
 
-namespace om::cpu {
+namespace om {
 
 class Scratch {
  public:
@@ -15,6 +16,7 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
+  void* data() const { return data_; }
   template <class T>
   T* as() const {
     return static_cast<T*>(data_);
@@ -25,4 +27,4 @@ class Scratch {
   void* data_;
 };
 
-}  // namespace om::cpu
+}  // namespace om
