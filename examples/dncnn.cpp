@@ -22,6 +22,7 @@
 #include "examples/batches.h"
 #include "examples/common.h"
 #include "examples/measure.h"
+#include "io/other_model.h"
 #include "io/parameters.h"
 #include "io/safetensors.h"
 #include "io/same_file.h"
@@ -82,6 +83,7 @@ class DnCnn : public Module {
   }
   Tensor operator()(const Tensor& y) const { return y - noise_in(y); }
 
+  std::int64_t layers() const { return std::ssize(middle_) + 2; }
   std::int64_t channels() const { return channels_; }
 
  private:
@@ -123,17 +125,19 @@ struct Trained {
   std::int64_t size;  ///< of the pictures that it was trained on
 };
 
+/// What its metadata say; empty where they do not.
+std::string setting(const Checkpoint& checkpoint, const char* key) {
+  const auto found = checkpoint.metadata.find(key);
+  return found == checkpoint.metadata.end() ? std::string() : found->second;
+}
+
 /// In evaluation mode. InputError `FILE: reason` where the file holds none.
-Trained load(const std::string& file, Backend& backend) {
-  const Checkpoint checkpoint = read_checkpoint(file);
-  return naming_file(file, [&] {
-    const auto setting = [&](const char* key) {
-      const auto found = checkpoint.metadata.find(key);
-      return found == checkpoint.metadata.end() ? std::string() : found->second;
-    };
-    if (setting("kind") != kKind) fail<InputError>("holds no network that `onemodel dncnn` trained");
+Trained load(const Checkpoint& checkpoint, Backend& backend) {
+  return naming_file(checkpoint.path, [&] {
+    if (setting(checkpoint, "kind") != kKind)
+      fail<InputError>("holds no network that `onemodel dncnn` trained");
     Trained trained{};
-    const std::string size = setting("size");
+    const std::string size = setting(checkpoint, "size");
     const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), trained.size);
     if (error != std::errc() || end != size.data() + size.size() || trained.size < kMinSize ||
         trained.size > kMaxSize)
@@ -149,6 +153,20 @@ Trained load(const std::string& file, Backend& backend) {
     return trained;
   });
 }
+
+/// For `onemodel info`, and for commands that are given such a file instead of the paper's model.
+std::string describe(const Checkpoint& checkpoint, Backend& backend) {
+  const auto [network, size] = load(checkpoint, backend);
+  std::int64_t weights = 0;
+  for (const Entry& entry : network->parameters()) weights += entry.value.elements();
+  const std::string sigmas = setting(checkpoint, "sigmas");
+  return text("DnCNN, a denoiser: ", network->layers(), " convolutions, ", network->channels(),
+              " channels between them, ", weights, " weights; trained on ",
+              setting(checkpoint, "grey") == "true" ? "grey " : "", "pictures of ", size, " pixels",
+              sigmas.empty() ? "" : ", sigmas " + printable(sigmas));
+}
+
+const OtherModelRow row({kKind, "DnCNN", "onemodel dncnn --model", describe});
 
 // ---------------------------------------------------------------------------------------------------------
 // One step of the training. The first runs as it is; where the backend can, the second is recorded and the
@@ -382,7 +400,7 @@ int measure_dncnn(const Options& options, const Common& common) {
   task.noise.grey = options.grey;
   const Session session(common);
   std::vector<EvalData> folders = folders_of(data, options.measure.recursive);
-  const Trained trained = load(options.model, session.backend());
+  const Trained trained = load(read_checkpoint(options.model), session.backend());
   const EvalNetwork network{"DnCNN", trained.size, largest_map_bytes(*trained.network, trained.size),
                             denoising(*trained.network)};
   return measure(options.measure, std::move(folders), std::move(task), {network}, session.backend());

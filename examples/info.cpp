@@ -8,6 +8,7 @@
 #include "examples/models.h"
 #include "io/bytes.h"
 #include "io/model_file.h"
+#include "io/other_model.h"
 #include "io/same_file.h"
 #include "io/shown.h"
 #include "tensor/dry.h"
@@ -66,7 +67,11 @@ int print_info(const InfoOptions& options, const Common& common) {
   Backend& backend = session.backend();
   const Checkpoint checkpoint = read_checkpoint(file);
   Model model;
-  if (holds_network(checkpoint)) model = load_model(checkpoint, backend);
+  if (holds_network(checkpoint)) {
+    model = load_model(checkpoint, backend);
+  } else if (const OtherModel* other = other_model(checkpoint)) {
+    model.found = {other->describe(checkpoint, backend), text("read by `", other->reader, "`")};
+  }
 
   std::cout << "file      " << file << "\nformat    " << checkpoint.format << "\n";
   for (const std::string& line : model.found) std::cout << "network   " << line << "\n";

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "io/bytes.h"
+#include "io/other_model.h"
 
 namespace om {
 namespace {
@@ -82,6 +83,9 @@ class Loader {
 
  private:
   [[noreturn]] void refuse() const {
+    if (const OtherModel* other = other_model(checkpoint_))
+      fail<InputError>("holds a ", other->title, ", which `", other->reader, "` takes, and no ",
+                       "encoder or generator");
     if (!options_.prefix)
       fail<InputError>("holds no network that is known (", checkpoint_.tensors.size(), " tensors)");
     std::string all;

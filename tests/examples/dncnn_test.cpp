@@ -331,6 +331,54 @@ TEST_F(DnCnnTest, ARateTooLargeIsSaidAndWritesNothing) {
   EXPECT_FALSE(fs::exists(path("burst.safetensors")));
 }
 
+TEST_F(DnCnnTest, InfoSaysWhatAFileHolds) {
+  train("told.safetensors", {"--iterations", "1", "--sigmas", "10,25", "--grey"});
+  const ProgramRun run = onemodel({"info", path("told.safetensors")});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  // 3*16*9+16 and 16*3*9+3, and two of 16*16*9 with a norm's 2*16
+  EXPECT_NE(
+      run.out.find("\nnetwork   DnCNN, a denoiser: 4 convolutions, 16 channels between them, 5555 weights; "
+                   "trained on grey pictures of 16 pixels, sigmas 10,25\n"
+                   "network   read by `onemodel dncnn --model`\n"),
+      std::string::npos)
+      << run.out;
+  EXPECT_EQ(run.out.find("\ntensor "), std::string::npos) << "not without --tensors";
+
+  SafeTensors torn = read_safetensors(path("told.safetensors"));
+  torn.tensors.erase("last.bias");
+  write_safetensors(path("torn.safetensors"), torn);
+  expect_refused(3, {"info", path("torn.safetensors")}, "last.bias");
+}
+
+TEST_F(DnCnnTest, OtherCommandsSayWhatTheyWereGiven) {
+  train("given.safetensors", {"--iterations", "1"});
+  const std::string file = path("given.safetensors"), out = path("refused"), photos = path("photos");
+  const std::string line =
+      "onemodel: " + file +
+      ": holds a DnCNN, which `onemodel dncnn --model` takes, and no encoder or generator\n";
+  for (const Words& words : std::vector<Words>{
+           {"info", file, "--graph", out + ".dot"},
+           {"import", file, "-o", out},
+           {"export", file, "-o", out},
+           {"generate", "--generator", file, "--out", out},
+           {"train", "--generator", file, "--images", photos, "--out", out},
+           {"encode", "--model", file, photos, "--tensors", out},
+           {"reconstruct", "--model", file, photos, "--out", out},
+           {"reconstruct", "--model", path("model.safetensors"), "--generator", file, photos, "--out", out},
+           {"project", "--generator", file, photos + "/one.png", "--out", out},
+           {"figure", "noise-maps", "--model", file, photos + "/one.png", "--out", out + ".png"},
+           {"denoise", "--model", file, photos, "--out", out},
+           {"eval", "--model", "a=" + file, "--data", "photos=" + photos, "--out", out},
+           {"bench", "--model", file},
+           {"serve", "--model", file, "--port", "0"},
+           {"leak", "--model", file, photos}}) {
+    SCOPED_TRACE(words.front());
+    const ProgramRun run = onemodel(words);
+    EXPECT_EQ(run.exit_code, 3);
+    EXPECT_EQ(run.err, line);
+  }
+}
+
 TEST_F(DnCnnTest, SkipsWhatCannotBeRead) {
   Words words = training("mixed.safetensors", {"--iterations", "3"});
   words[2] = path("mixed");
