@@ -34,7 +34,7 @@ HttpAnswer refusal(int status, std::string_view line);
 class HttpServer {
  public:
   static constexpr std::size_t kThreads = 64, kWaiting = 256, kBodies = std::size_t{128} << 20;
-  static constexpr int kHeadSeconds = 10, kBodySeconds = 20, kAnswerSeconds = 10;
+  static constexpr int kHeadSeconds = 5, kBodySeconds = 20, kAnswerSeconds = 10;
 
   using Get = std::function<HttpAnswer()>;
   using Post = std::function<HttpAnswer(const std::string& body)>;

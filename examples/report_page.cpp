@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <map>
 
 #include "examples/web_files.h"
 #include "io/atomic_file.h"
@@ -102,6 +103,13 @@ struct Shown {
   std::vector<std::size_t> samples, pictures;
 };
 
+const char* state_of(const RunHistory& run) {
+  if (run.finished) return "finished";
+  if (run.metrics.lines == 0 && run.settings.empty()) return "no run";
+  // a run that is kept without its weights, or is about to write them
+  return run.total && run.metrics.last >= *run.total ? "all steps done, no model here" : "not finished";
+}
+
 std::string run_json(RunHistory& run, const std::string& label, const Shown& shown, std::size_t parts,
                      Pictures& pictures) {
   std::string samples, found;
@@ -117,17 +125,13 @@ std::string run_json(RunHistory& run, const std::string& label, const Shown& sho
     run.notes.push_back(text(run.tables.size() - kTables, " tables more in its folder"));
     run.tables.resize(kTables);
   }
-  const bool trains = run.metrics.lines > 0 || !run.settings.empty();
   return fmt::format(
-      R"({{"label": {}, "state": "{}", "total": {}, "last": {}, "lines": {}, "skipped": {}, "stages": {},
+      R"({{"label": {}, "state": "{}", "written": {}, "total": {}, "last": {}, "lines": {}, "skipped": {}, "stages": {},
 "settings": {},
 "series": {},
 "samples": [{}], "samples_left": {}, "pictures": [{}], "pictures_left": {},
 "tables": {}, "notes": {}}})",
-      page_text(label),
-      run.finished ? "finished"
-      : trains     ? "not finished"
-                   : "no run",
+      page_text(label), state_of(run), run.written ? text(*run.written) : "null",
       run.total ? text(*run.total) : "null", run.metrics.last, run.metrics.lines, run.metrics.skipped,
       list(run.metrics.stages,
            [](const auto& stage) { return fmt::format("[{},{}]", stage.first, stage.second); }),
@@ -143,6 +147,7 @@ std::string run_json(RunHistory& run, const std::string& label, const Shown& sho
 
 std::vector<std::string> run_labels(const std::vector<RunHistory>& runs) {
   std::vector<std::string> labels;
+  std::map<std::string, int> count;
   const auto name_of = [](const RunHistory& run) {
     const std::filesystem::path path = std::filesystem::path(run.folder).lexically_normal();
     const std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
@@ -151,7 +156,9 @@ std::vector<std::string> run_labels(const std::vector<RunHistory>& runs) {
   for (const RunHistory& run : runs) {
     const auto same = std::count_if(runs.begin(), runs.end(),
                                     [&](const RunHistory& other) { return name_of(other) == name_of(run); });
-    labels.push_back(same > 1 ? run.folder : name_of(run));
+    const std::string label = same > 1 ? run.folder : name_of(run);
+    const int before = count[label]++;
+    labels.push_back(before == 0 ? label : text(label, " (", before + 1, ")"));
   }
   return labels;
 }

@@ -20,7 +20,8 @@ inline constexpr std::size_t kPictureBytes = 2'500'000, kPointBytes = 900'000;
 /// The page. What cannot be read of pictures becomes a note in it.
 std::string report_page(std::vector<RunHistory> runs, const ReportOptions& options);
 
-/// Names for runs: their folders' last parts, whole paths where these are equal.
+/// Names for runs: their folders' last parts, whole paths where these are equal, "PATH (2)" for one that is
+/// named again.
 std::vector<std::string> run_labels(const std::vector<RunHistory>& runs);
 
 }  // namespace om

@@ -1,6 +1,9 @@
 // onemodel serve: a page on this machine to play with a model.
 //
 // The main thread runs the model, as the backend's threads are one team; the server's threads wait for it.
+#include <fmt/core.h>
+
+#include <chrono>
 #include <filesystem>
 #include <memory>
 
@@ -33,6 +36,23 @@ Model open_model(const ServeOptions& options, Backend& backend) {
   return model;
 }
 
+/// Since 1970: where this server's pictures are numbered from, so that a page that was open before it began
+/// asks for none of them by chance.
+std::uint64_t microseconds_now() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+}
+
+/// A device's first picture takes as long as its engines are searched and its programs compiled: before there
+/// is anybody who waits for it.
+void warm_up(const Playground& playground) {
+  note("warming up with one picture");
+  const auto begin = std::chrono::steady_clock::now();
+  playground.warm_up();
+  note(fmt::format("warm after {:.1f} s",
+                   std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()));
+}
+
 void add_page(HttpServer& server) {
   const auto file = [&](const std::string& path, const char* type, std::string_view content) {
     server.get(path, [type, content] { return HttpAnswer{200, type, std::string(content)}; });
@@ -49,13 +69,16 @@ int serve(const ServeOptions& options, const Common& common) {
     fail<UsageError>("serve: --port must lie between 0 and ", kMaxPort, ", got ", options.port);
   HttpServer server(static_cast<int>(options.port));  // a port that is taken is told before the model is read
   const Session session(common);
-  Playground playground = naming_file(
-      options.model, [&] { return Playground(open_model(options, session.backend()), session.backend()); });
-  catch_interrupts();
+  const std::uint64_t begun = microseconds_now();
+  Playground playground = naming_file(options.model, [&] {
+    return Playground(open_model(options, session.backend()), session.backend(), begun);
+  });
   NewestQueue queue(kMostAsked);
-  ServeApi api(playground, queue, shown(std::filesystem::path(options.model).filename().string()));
+  ServeApi api(playground, queue, shown(std::filesystem::path(options.model).filename().string()), begun);
   api.add_to(server);
   add_page(server);
+  if (!session.backend().host_memory()) warm_up(playground);  // a signal ends it at once
+  catch_interrupts();
   server.start();
   note(text("serving http://127.0.0.1:", server.port(), "/ to this machine alone; Ctrl-C ends it"));
   queue.serve([&] { return interrupted() || !server.answers(); });

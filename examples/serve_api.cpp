@@ -132,7 +132,7 @@ HttpAnswer json(std::string body) { return {200, "application/json", std::move(b
 
 }  // namespace
 
-ServeApi::ServeApi(Playground& playground, NewestQueue& queue, const std::string& name)
+ServeApi::ServeApi(Playground& playground, NewestQueue& queue, const std::string& name, std::uint64_t begun)
     : playground_(playground), queue_(queue) {
   const Decoder& decoder = playground.decoder();
   std::vector<std::string> sides, sigmas;
@@ -140,9 +140,9 @@ ServeApi::ServeApi(Playground& playground, NewestQueue& queue, const std::string
   for (const double sigma : playground.sigmas()) sigmas.push_back(json_text(sigma));
   model_ = fmt::format(
       R"({{"name": {}, "size": {}, "maps": {}, "encodes": {}, "predicts_noise": {}, "denoises": {}, "sigmas": {},
-"stored_noise": {}}})",
+"stored_noise": {}, "most_bytes": {}, "begun": {}}})",
       json_text(name), decoder.size(), list_of(sides), playground.encodes(), playground.predicts_noise(),
-      playground.denoises().has_value(), list_of(sigmas), !decoder.stored_noise().empty());
+      playground.denoises().has_value(), list_of(sigmas), !decoder.stored_noise().empty(), kMaxUpload, begun);
 }
 
 void ServeApi::add_to(HttpServer& server) {

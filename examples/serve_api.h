@@ -25,8 +25,9 @@ namespace om {
 
 class ServeApi {
  public:
-  /// `name`: the model's, for people. What is passed must outlive it.
-  ServeApi(Playground& playground, NewestQueue& queue, const std::string& name);
+  /// `name`: the model's, for people; `begun`: a number of this server's alone, by which a page sees that
+  /// another one answers. What is passed must outlive it.
+  ServeApi(Playground& playground, NewestQueue& queue, const std::string& name, std::uint64_t begun);
 
   /// Makes the server answer.
   void add_to(HttpServer& server);

@@ -21,7 +21,7 @@ std::size_t bytes_of(const Playground::Picture& picture) {
 
 }  // namespace
 
-Playground::Playground(Model model, Backend& backend) : backend_(backend) {
+Playground::Playground(Model model, Backend& backend, std::uint64_t first) : backend_(backend), next_(first) {
   if (!model.decoder) fail<InputError>("holds no generator");
   const auto settings = model.metadata.find("config");
   if (settings != model.metadata.end()) {
@@ -44,12 +44,24 @@ Playground::Playground(Model model, Backend& backend) : backend_(backend) {
   if (!autoencoder_->predicts_latent()) fail<InputError>("the encoder predicts no latents, only noise");
 }
 
+Code Playground::code_of(const Image& input) const {
+  return wplus_code(*autoencoder_, to_tensor(input.pixels, 1, decoder().size(), backend_),
+                    random_maps(decoder(), 0, 0, backend_));
+}
+
+void Playground::warm_up() const {
+  const NoGrad no_grad;
+  const auto side = static_cast<int>(decoder().size());
+  Tensor w = decoder().map(sample_latents(decoder(), 0, 1, backend_));
+  if (w.rank() == 2) w = repeat_latent(w, decoder().latents());
+  draw(encodes() ? code_of(Image(side, side)) : Code{w, decoder().zero_noise(backend_)});
+}
+
 const Playground::Picture& Playground::add(Image picture) {
   const auto side = static_cast<int>(decoder().size());
-  Picture added{++added_, std::move(picture), {}, {}};
+  Picture added{next_++, std::move(picture), {}, {}};
   added.input = resize_bilinear(added.original, side, side);
-  added.code = wplus_code(*autoencoder_, to_tensor(added.input.pixels, 1, side, backend_),
-                          random_maps(decoder(), 0, 0, backend_));
+  added.code = code_of(added.input);
   pictures_.push_back(std::move(added));
   std::size_t bytes = 0;
   for (const Picture& kept : pictures_) bytes += bytes_of(kept);

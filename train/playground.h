@@ -25,8 +25,12 @@ class PictureGone : public InputError {
 class Playground {
  public:
   /// A model with a generator, and an encoder where pictures are to be looked at. InputError where the
-  /// encoder predicts no latents.
-  Playground(Model model, Backend& backend);
+  /// encoder predicts no latents. Pictures are numbered from `first` on.
+  Playground(Model model, Backend& backend, std::uint64_t first = 1);
+
+  /// One picture through the networks, kept by nobody: a device chooses its convolutions' engines and
+  /// compiles now, not while somebody waits.
+  void warm_up() const;
 
   const Decoder& decoder() const { return autoencoder_ ? autoencoder_->decoder() : *generator_; }
   bool encodes() const { return autoencoder_ != nullptr; }
@@ -78,13 +82,15 @@ class Playground {
   Sheet sheet(const Picture& picture, const Code& code) const;
 
  private:
+  Code code_of(const Image& input) const;
+
   std::unique_ptr<Autoencoder> autoencoder_;
   std::unique_ptr<Decoder> generator_;  // where there is no encoder
   Backend& backend_;
   std::optional<DenoiseSettings> denoises_;
   std::vector<double> sigmas_ = kSigmas;
   std::list<Picture> pictures_;  // the oldest first
-  std::uint64_t added_ = 0;
+  std::uint64_t next_;
   Tensor average_;
 };
 

@@ -1,5 +1,7 @@
 #include "train/run_history.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
@@ -17,7 +19,7 @@ namespace om {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::uint64_t kMaxJson = std::uint64_t{1} << 20;
 constexpr std::size_t kMaxRows = 500;
@@ -64,8 +66,25 @@ void read_settings(const RunFolder& folder, RunHistory& history) {
   }
 }
 
+/// When a file was written, in seconds since 1970.
+std::optional<std::int64_t> written_at(const std::string& path) {
+  struct stat found {};
+  if (::stat(path.c_str(), &found) != 0) return std::nullopt;
+  return found.st_mtime;
+}
+
 std::optional<FoundTable> table_in(const std::string& path) {
-  const Json content = Json::parse(text_of(path), nullptr, false);
+  // Keys in their order are searched one by one: an object gets few more than a table may have columns.
+  std::vector<std::size_t> keys;  // of each object that is open
+  const auto bounded = [&](int depth, Json::parse_event_t event, const Json&) {
+    const auto level = static_cast<std::size_t>(depth);
+    if (event == Json::parse_event_t::object_start) {
+      keys.resize(level);
+      keys.push_back(0);
+    }
+    return event != Json::parse_event_t::key || ++keys.at(level - 1) <= kMaxSeries + 1;
+  };
+  const Json content = Json::parse(text_of(path), bounded, false);
   if (!content.is_object() || !content.contains("rows") || !content["rows"].is_array()) return std::nullopt;
   FoundTable table;
   for (const Json& row : content["rows"]) {
@@ -78,9 +97,10 @@ std::optional<FoundTable> table_in(const std::string& path) {
     for (const std::string& column : table.columns) {
       const auto found = row.find(column);
       const bool is_there = found != row.end() && !found->is_null();
-      table.rows.back().push_back(!is_there            ? ""
-                                  : found->is_string() ? found->get<std::string>()
-                                                       : found->dump());
+      table.rows.back().push_back(!is_there                ? ""
+                                  : found->is_string()     ? found->get<std::string>()
+                                  : found->is_structured() ? "{..}"  // of any depth
+                                                           : found->dump());
     }
   }
   for (auto& row : table.rows) row.resize(table.columns.size());
@@ -141,6 +161,7 @@ RunHistory read_run(const std::string& path) {
   };
   note([&] { read_settings(folder, history); });
   history.metrics = read_metrics(folder.metrics_file());
+  history.written = written_at(folder.metrics_file());
   history.finished = fs::exists(folder.model_file(), error);
   history.samples = samples_in(folder);
   std::size_t left = kMaxFound;

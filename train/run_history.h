@@ -13,7 +13,8 @@
 
 namespace om {
 
-/// Rows of a table.json that `eval` wrote: texts as they are shown, "" where there is no value.
+/// Rows of a table.json that `eval` wrote: texts as they are shown, "" where there is no value; columns in
+/// the file's order.
 struct FoundTable {
   std::string name;  ///< the file within the folder
   std::vector<std::string> columns;
@@ -24,8 +25,9 @@ struct RunHistory {
   std::string folder;
   std::vector<std::pair<std::string, std::string>> settings;  ///< of config.json, in its order, as JSON
   MetricsSeries metrics;
-  std::optional<std::int64_t> total;  ///< steps of all stages; unset without settings that say it
-  bool finished = false;              ///< model.safetensors is there
+  std::optional<std::int64_t> total;    ///< steps of all stages; unset without settings that say it
+  bool finished = false;                ///< model.safetensors is there
+  std::optional<std::int64_t> written;  ///< when metrics were last written, in seconds since 1970
   std::vector<std::pair<std::int64_t, std::string>> samples;  ///< iteration and file, ascending
   std::vector<FoundTable> tables;
   std::vector<std::string> pictures;  ///< files within the folder: PNG, sorted

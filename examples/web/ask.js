@@ -11,20 +11,39 @@ class Refused extends Error {
   }
 }
 
+const kLong = 1000;  // milliseconds
+/// Called when an answer takes longer than that.
+let takesLong = () => {};
+
+async function post(path, type, body) {
+  const timer = setTimeout(() => takesLong(), kLong);
+  try {
+    return await fetch(path, { method: "POST", headers: { "Content-Type": type }, body });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /// The answer to a question, as JSON or, with `whole`, as a blob; null where it is stale.
 async function ask(path, question, whole = false) {
-  const response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(question) });
+  const response = await post(path, "application/json", JSON.stringify(question));
   if (response.status === 204) return null;
   if (!response.ok) throw new Refused(response.status, (await response.text()).trim());
   return whole ? response.blob() : response.json();
 }
 
-/// A picture's file sent to be encoded.
-async function upload(file) {
-  const response = await fetch("/api/pictures", { method: "POST",
-    headers: { "Content-Type": "application/octet-stream" }, body: file });
-  if (!response.ok) throw new Refused(response.status, (await response.text()).trim());
+/// A picture's file sent to be encoded; `most`: the bytes that are taken.
+async function upload(file, most) {
+  if (file.size > most)
+    throw new Refused(413, `${file.name}: ${(file.size / 1e6).toFixed(1)} MB; at most ${(most / 1e6).toFixed(1)} are taken`);
+  let bytes = null;
+  try {
+    bytes = await file.arrayBuffer();
+  } catch {
+    throw new Refused(0, file.name + ": cannot be read (any more)");
+  }
+  const response = await post("/api/pictures", "application/octet-stream", bytes);
+  if (!response.ok) throw new Refused(response.status, (await response.text()).trim().replace(/^the picture/, file.name));
   return response.json();
 }
 

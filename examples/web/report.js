@@ -7,8 +7,10 @@ const runs = report.runs;
 
 // Okabe and Ito's colours, told apart by most eyes; some of them darker for a white page.
 const kColours = {
-  light: ["#0063a6", "#c44e00", "#007a58", "#a3357f", "#8a6d00", "#2a7fb8", "#5b5f66", "#7a3ea8"],
-  dark: ["#6cb6ff", "#ff9d5c", "#3ddbac", "#f08fd0", "#f0d34a", "#9ad7ff", "#c3c9d1", "#c9a2f2"],
+  light: ["#0063a6", "#c44e00", "#007a58", "#a3357f", "#8a6d00", "#2a7fb8", "#5b5f66", "#7a3ea8",
+    "#b3261e", "#3f7d20", "#00757f", "#6d4c41"],
+  dark: ["#6cb6ff", "#ff9d5c", "#3ddbac", "#f08fd0", "#f0d34a", "#9ad7ff", "#c3c9d1", "#c9a2f2",
+    "#ff8a80", "#a5d66f", "#5fd7e0", "#d7b49e"],
 };
 const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
 let printing = false;
@@ -31,12 +33,16 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/// rows: lists of cells, the first its heading; numbers are set to the right.
+const isNumber = (cell) => typeof cell === "string" && cell.trim() !== "" && !Number.isNaN(Number(cell));
+
+/// rows: lists of cells, the first its heading; columns of numbers are set to the right, heading too.
 function table(columns, rows, caption) {
-  const isNumber = (cell) => typeof cell === "string" && cell !== "" && !Number.isNaN(Number(cell));
-  const head = make("tr", {}, ...columns.map((name) => make("th", { scope: "col" }, name)));
+  const isNone = (cell) => cell === "" || cell === "–";
+  const classes = columns.map((_, i) => (i > 0 && rows.some((row) => isNumber(row[i])) &&
+    rows.every((row) => isNumber(row[i]) || isNone(row[i])) ? "number" : ""));
+  const head = make("tr", {}, ...columns.map((name, i) => make("th", { scope: "col", class: classes[i] }, name)));
   const body = rows.map((row) => make("tr", {}, ...row.map((cell, i) =>
-    i === 0 ? make("th", { scope: "row" }, cell) : make("td", { class: isNumber(cell) ? "number" : "" }, cell))));
+    i === 0 ? make("th", { scope: "row" }, cell) : make("td", { class: classes[i] }, cell))));
   return make("table", {}, make("caption", { class: "visually-hidden" }, caption), make("thead", {}, head),
     make("tbody", {}, ...body));
 }
@@ -60,12 +66,20 @@ function lastOf(run, name) {
   return series ? shownNumber(series.y[series.y.length - 1]) : "–";
 }
 
+/// Of a run that is not finished also when it wrote last: one that was broken off is told from one that goes on.
+function stateOf(run) {
+  if (run.state !== "not finished" || run.written === null) return run.state;
+  const two = (number) => String(number).padStart(2, "0"), at = new Date(1000 * run.written);
+  return run.state + ", last written " + at.getFullYear() + "-" + two(at.getMonth() + 1) + "-" + two(at.getDate()) + " " +
+    two(at.getHours()) + ":" + two(at.getMinutes());
+}
+
 function showRuns() {
   const rows = runs.map((run, index) => {
-    const shown = make("input", { type: "checkbox", checked: true, "aria-label": "show " + run.label });
-    shown.addEventListener("change", () => { run.hidden = !shown.checked; drawCurves(); });
+    const shown = make("input", { type: "checkbox", checked: !run.hidden, "aria-label": "show " + run.label });
+    shown.addEventListener("change", () => { run.hidden = !shown.checked; keepSettings(); drawCurves(); });
     const progress = run.total === null ? String(run.last) : run.last + " of " + run.total;
-    return [make("span", {}, shown, " ", chip(index), run.label), run.state, progress, lastOf(run, "loss"),
+    return [make("span", {}, shown, " ", chip(index), run.label), stateOf(run), progress, lastOf(run, "loss"),
       lastOf(run, "validation.psnr"), lastOf(run, "validation.ssim"), String(run.lines), String(run.skipped)];
   });
   byId("runs").append(table(["run", "state", "iteration", "loss", "PSNR dB", "SSIM", "lines", "lines skipped"],
@@ -109,8 +123,9 @@ function showSamples() {
         (run.samples_left > 0 ? " (" + run.samples_left + " sheets more in its folder)" : "");
     }
   };
-  slider.value = iterations.length - 1;
-  slider.addEventListener("input", show);
+  const kept = chosen.has("sample") ? iterations.indexOf(Number(chosen.get("sample"))) : -1;
+  slider.value = kept >= 0 ? kept : iterations.length - 1;
+  slider.addEventListener("input", () => { show(); keepSettings(); });
   show();
 }
 
@@ -131,12 +146,15 @@ function showMeasured() {
     "Last validation and leak figures of each run"));
 }
 
+/// Numbers with six digits, and without columns in which nothing stands.
 function showTables() {
   for (const run of runs) {
     for (const found of run.tables) {
+      const kept = found.columns.map((_, i) => i).filter((i) => i === 0 || found.rows.some((row) => row[i] !== ""));
+      const rows = found.rows.map((row) => kept.map((i) => (isNumber(row[i]) ? shownNumber(Number(row[i])) : row[i])));
       byId("tables-section").hidden = false;
       byId("tables").append(make("h3", {}, run.label + ": " + found.name),
-        make("div", { class: "scroll" }, table(found.columns, found.rows, found.name)));
+        make("div", { class: "scroll" }, table(kept.map((i) => found.columns[i]), rows, found.name)));
     }
   }
 }
@@ -169,7 +187,10 @@ function showSettings() {
     if (differs) row.firstChild.append(make("span", { class: "visually-hidden" }, " (differs)"));
   });
   byId("settings").append(settings);
-  byId("differences").addEventListener("change", (event) =>
-    byId("settings").classList.toggle("differences-only", event.target.checked));
-  byId("differences").closest("p").hidden = runs.length < 2;
+  const only = byId("differences");
+  const choose = () => byId("settings").classList.toggle("differences-only", only.checked);
+  only.checked = runs.length > 1 && chosen.has("differences");
+  only.addEventListener("change", () => { choose(); keepSettings(); });
+  choose();
+  only.closest("p").hidden = runs.length < 2;
 }

@@ -3,36 +3,91 @@
 
 const byId = (id) => document.getElementById(id);
 const pictures = { a: null, b: null };  // what the server said of them, and their files
+const turns = { a: 0, b: 0 };           // how many files were chosen
+const kLook = 3000;                     // milliseconds between looks whether the server is there
 let model = null;
 let quiet = null;
+let away = false;  // the server did not answer when it was asked last
+const pending = new Map();
 
-/// A line for everyone, read out once things have come to rest.
-function say(line, bad = false) {
+/// A line for everyone, read out once things have come to rest, the newest of each subject; what went wrong at
+/// once and alone.
+function say(line, bad = false, subject = "") {
+  if (bad) pending.clear();
+  pending.set(subject, line);
   clearTimeout(quiet);
   quiet = setTimeout(() => {
-    byId("state").textContent = line;
+    byId("state").textContent = [...pending.values()].join(" ");
     byId("state").classList.toggle("bad", bad);
+    pending.clear();
   }, bad ? 0 : 300);
+}
+
+function lost() {
+  away = true;
+  say("The server does not answer: has it ended?", true);
 }
 
 const rounded = (value, digits) => (value === null ? "–" : value.toFixed(digits));
 const words = (scores) => "PSNR " + rounded(scores.psnr, 2) + " dB, SSIM " + rounded(scores.ssim, 4);
 
+let sending = null;
+
+/// Sends the pictures again, once, however many questions found them gone.
+function sendAgain() {
+  const send = async () => {
+    for (const place of ["a", "b"]) if (pictures[place]) await take(place, pictures[place].file);
+  };
+  sending ??= send().finally(() => { sending = null; });
+  return sending;
+}
+
 /// The server keeps few pictures: one that it dropped is sent again.
 async function failed(problem) {
-  if (problem.status !== 410) {
-    say(problem instanceof Refused ? problem.message : "The server does not answer: has it ended?", true);
+  if (problem.status === 410) {
+    say("The server had dropped the picture; it is sent again.");
+    try {
+      await sendAgain();
+      return;
+    } catch (again) {
+      problem = again;
+    }
+  }
+  if (problem instanceof Refused) say(problem.message, true);
+  else lost();
+}
+
+/// Whether the server is there, and the same as before: one that was started again has none of the pictures.
+async function look() {
+  let now = null;
+  try {
+    now = await (await fetch("/api/model")).json();
+  } catch {
+    lost();
     return;
   }
-  say("The server had dropped the picture; it is sent again.");
+  const same = now.begun === model.begun;
+  if (same && !away) return;
+  if (JSON.stringify({ ...now, begun: model.begun }) !== JSON.stringify(model)) {
+    say("Another model is served here now: load this page anew.", true);
+    return;
+  }
+  model = now;
+  away = false;
+  say(same ? "The server answers again." : "The server was started again; the pictures are sent again.");
   try {
-    for (const place of ["a", "b"]) if (pictures[place]) await take(place, pictures[place].file);
-  } catch (again) {
-    say(again.message, true);
+    if (!same) await sendAgain();
+    for (const channel of [one, two, cleaning, sampling]) channel.changed();
+  } catch (problem) {
+    failed(problem);
   }
 }
 
 function download(href, name) {
+  if (!href) {
+    say("There is no picture yet.");
+    return;
+  }
   const link = document.createElement("a");
   link.href = href;
   link.download = name;
@@ -76,8 +131,17 @@ const one = new Channel("/api/picture", question, (answer) => {
   byId("made").src = answer.picture;
   byId("difference").src = answer.difference;
   byId("scores").textContent = words(answer.scores);
-  say("Reconstruction: " + words(answer.scores));
+  say("Reconstruction: " + words(answer.scores) + ".", false, "one");
 }, failed);
+
+/// The tiles show the maps of the picture, whatever takes their places.
+function showKind() {
+  const kind = chosen("maps");
+  byId("maps").classList.toggle("replaced", kind !== "predicted");
+  const own = model.predicts_noise ? "the predicted maps" : "the fixed maps";
+  byId("maps-say").textContent = kind === "random" ? `Random maps are in use; below stand ${own}.`
+    : kind === "zero" ? `All maps are zero, and so is any factor of them; below stand ${own}.` : "";
+}
 
 function setFactor(input, value) {
   input.value = value;
@@ -97,6 +161,7 @@ function showMaps(maps) {
     const head = document.createElement("div");
     head.className = "row";
     const label = document.createElement("label"), value = document.createElement("output");
+    value.setAttribute("aria-live", "off");  // the slider says it
     label.textContent = `map ${i}, ${side}×${side}`;
     label.htmlFor = "map-" + i;
     const input = document.createElement("input");
@@ -123,6 +188,7 @@ const two = new Channel("/api/between", () => {
 }, (answer) => {
   byId("between").src = answer.picture;
   byId("between-says").textContent = "latent " + byId("latent").value + ", noise maps " + byId("noise").value;
+  say("Between: " + byId("between-says").textContent + ".", false, "two");
 }, failed);
 
 // noise and its removal: figure 7
@@ -135,6 +201,7 @@ const cleaning = new Channel("/api/denoise", () => {
   byId("denoised").src = answer.picture;
   byId("noisy-scores").textContent = words(answer.noisy_scores);
   byId("denoised-scores").textContent = words(answer.scores);
+  say("Noise removed: " + words(answer.scores) + ".", false, "cleaning");
 }, failed);
 
 // samples
@@ -143,13 +210,16 @@ const sampling = new Channel("/api/sample", () => ({ seed: whole("sample-seed"),
   truncation: byId("truncation").value === "1" ? null : Number(byId("truncation").value) }), (answer) => {
   byId("sample").src = answer.picture;
   byId("sample-says").textContent = "seed " + whole("sample-seed") + ", truncation " + byId("truncation").value;
+  say("Sample: " + byId("sample-says").textContent + ".", false, "sampling");
 }, failed);
 
 // pictures in
 
 async function take(place, file) {
+  const turn = ++turns[place];
   say("Encoding " + file.name + " …");
-  const answer = await upload(file);
+  const answer = await upload(file, model.most_bytes);
+  if (turn !== turns[place]) return;  // another was chosen since
   pictures[place] = { ...answer, file };
   if (place === "a") {
     byId("input").src = byId("left").src = answer.input;
@@ -188,6 +258,7 @@ function connectDrop(place) {
   zone.addEventListener("drop", (event) => {
     event.preventDefault();
     zone.classList.remove("over");
+    if (event.dataTransfer.files.length > 0) input.files = event.dataTransfer.files;  // says the name
     takeFirst(event.dataTransfer.files);
   });
 }
@@ -196,7 +267,8 @@ function connect() {
   for (const type of ["dragover", "drop"]) window.addEventListener(type, (event) => event.preventDefault());
   connectDrop("a");
   connectDrop("b");
-  for (const input of document.querySelectorAll('input[name="maps"]')) input.addEventListener("change", () => one.changed());
+  for (const input of document.querySelectorAll('input[name="maps"]'))
+    input.addEventListener("change", () => { showKind(); one.changed(); });
   byId("maps-seed").addEventListener("input", () => one.changed());
   slider("all", () => {
     for (const input of factorInputs()) setFactor(input, byId("all").value);
@@ -229,9 +301,10 @@ async function begin() {
   try {
     model = await (await fetch("/api/model")).json();
   } catch {
-    say("The server does not answer: has it ended?", true);
+    lost();
     return;
   }
+  document.title = model.name + ": onemodel";
   byId("model").textContent = `${model.name}: ${model.size} pixels, ${model.maps.length} noise maps` +
     (!model.encodes ? "; a generator without an encoder" : model.predicts_noise ? "" : "; its encoder predicts no noise");
   for (const section of document.querySelectorAll("[data-needs=encoder]")) section.hidden = !model.encodes;
@@ -247,6 +320,9 @@ async function begin() {
     document.querySelector('input[name="sample-maps"]').checked = true;
   }
   connect();
+  takesLong = () => say("The model is at work …", false, "work");
+  setInterval(() => { if (!document.hidden) look(); }, kLook);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
   sampling.changed();
   document.documentElement.dataset.ready = "yes";
 }

@@ -131,6 +131,11 @@ class Browser:
     def type(self, selector, keys):
         self._do("POST", f"/element/{self.find(selector)}/value", {"text": keys})
 
+    def keys(self, keys):
+        """Pressed one after another, wherever the focus is."""
+        presses = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self._do("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": presses}]})
+
     def point_at(self, selector, x, y):
         """Moves the pointer to that many pixels from the element's middle, the element brought into view."""
         self.run("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)

@@ -83,10 +83,13 @@ HttpReply http_post(int port, const std::string& path, const std::string& body, 
 }
 
 std::string member(const std::string& json, const std::string& name) {
-  const std::string start = "\"" + name + "\": \"";
-  const std::size_t begin = json.find(start);
+  const std::string start = "\"" + name + "\": ";
+  std::size_t begin = json.find(start);
   if (begin == std::string::npos) return "";
-  return json.substr(begin + start.size(), json.find('"', begin + start.size()) - begin - start.size());
+  begin += start.size();
+  const bool is_text = json.compare(begin, 1, "\"") == 0;
+  if (is_text) ++begin;
+  return json.substr(begin, json.find_first_of(is_text ? "\"" : ",}", begin) - begin);
 }
 
 std::string bytes_of_url(const std::string& url) {

@@ -43,7 +43,7 @@ HttpReply http_get(int port, const std::string& path, const std::string& headers
 HttpReply http_post(int port, const std::string& path, const std::string& body,
                     const std::string& type = "application/json", const std::string& headers = "");
 
-/// The text behind `"name": "` in a JSON text, and the bytes of such a data: URL.
+/// The text or number behind `"name": ` in a JSON text, and the bytes of such a data: URL.
 std::string member(const std::string& json, const std::string& name);
 std::string bytes_of_url(const std::string& url);
 

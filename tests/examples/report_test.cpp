@@ -60,13 +60,26 @@ TEST_F(ReportTest, OfATrainedRunAndWhatLiesInItsFolder) {
             0);
   const std::map<std::string, std::string> before = folder_content(path("run"));
   const std::string page = page_of({"run"});
-  for (const char* part :
-       {"\"label\": \"run\", \"state\": \"finished\", \"total\": 5, \"last\": 5", "\"stages\": [[1,0],[2,3]]",
-        "\"loss\": {", "\"mse\": {", "\"lr\": {", "\"grad_norm.", "\"validation.psnr\": {",
-        "\"leak.random.ssim\": {", "[\"strategy\",\"two-networks\"]", "[\"stage1_iterations\",\"2\"]",
-        "\"name\": \"eval/table.json\"", "\"photos\"", "\"name\": \"figure4.png\"",
-        "\"iteration\": 2, \"image\": 0", "\"iteration\": 5, \"image\": ", "data:image/png;base64,",
-        "\"skipped\": 0", "Chart.js v3", "Permission is hereby granted"})
+  for (const char* part : {"\"label\": \"run\", \"state\": \"finished\", ",
+                           "\"total\": 5, \"last\": 5",
+                           "\"stages\": [[1,0],[2,3]]",
+                           "\"loss\": {",
+                           "\"mse\": {",
+                           "\"lr\": {",
+                           "\"grad_norm.",
+                           "\"validation.psnr\": {",
+                           "\"leak.random.ssim\": {",
+                           "[\"strategy\",\"two-networks\"]",
+                           "[\"stage1_iterations\",\"2\"]",
+                           "\"name\": \"eval/table.json\"",
+                           "\"photos\"",
+                           "\"name\": \"figure4.png\"",
+                           "\"iteration\": 2, \"image\": 0",
+                           "\"iteration\": 5, \"image\": ",
+                           "data:image/png;base64,",
+                           "\"skipped\": 0",
+                           "Chart.js v3",
+                           "Permission is hereby granted"})
     EXPECT_TRUE(holds(page, part)) << part;
   EXPECT_EQ(page.find("{{"), std::string::npos);
   EXPECT_EQ(folder_content(path("run")), before);  // a report changes nothing
@@ -99,8 +112,8 @@ TEST_F(ReportTest, ReadsARunThatGoesOnAndTornLines) {
       "torn/metrics.jsonl",
       "{\"iteration\": 1, \"loss\": 4}\nnonsense\n{\"iteration\": 2, \"loss\": 3}\n{\"iteration\": 3, \"lo");
   const std::string page = page_of({"torn"});
-  EXPECT_TRUE(
-      holds(page, "\"state\": \"not finished\", \"total\": null, \"last\": 2, \"lines\": 2, \"skipped\": 2"));
+  EXPECT_TRUE(holds(page, "\"total\": null, \"last\": 2, \"lines\": 2, \"skipped\": 2"));
+  EXPECT_TRUE(holds(page, "\"state\": \"not finished\", "));
   EXPECT_TRUE(holds(page, "\"x\": [1,2], \"y\": [4,3]"));
   EXPECT_TRUE(holds(said(), "2 lines of metrics, 2 skipped")) << said();
   // broken settings and pictures cost neither the page nor the others
@@ -154,6 +167,54 @@ TEST_F(ReportTest, RunsOfOneNameAreToldApart) {
   const std::string page = page_of({"a/run", "b/run", "b/other/"});
   for (const std::string& label : {path("a/run"), path("b/run"), std::string("other")})
     EXPECT_TRUE(holds(page, "\"label\": \"" + label + "\"")) << label;
+  // one that is named three times
+  const std::string thrice = page_of({"b/other", "b/other", "b/other"});
+  for (const char* more : {"", " (2)", " (3)"})
+    EXPECT_TRUE(holds(thrice, "\"label\": \"" + path("b/other") + more + "\"")) << more;
+}
+
+TEST_F(ReportTest, ARunWithoutItsModelSaysHowFarItCame) {
+  write("kept/config.json", R"({"iterations": 3, "lr": 0.5})");
+  write("kept/metrics.jsonl", "{\"iteration\": 2, \"loss\": 1}\n");
+  fs::last_write_time(
+      path("kept/metrics.jsonl"),
+      fs::file_time_type::clock::from_sys(std::chrono::sys_seconds(std::chrono::seconds(1'700'000'000))));
+  EXPECT_TRUE(holds(page_of({"kept"}), "\"state\": \"not finished\", \"written\": 1700000000, \"total\": 3"));
+  write("kept/metrics.jsonl", "{\"iteration\": 3, \"loss\": 1}\n");
+  EXPECT_TRUE(holds(page_of({"kept"}), "\"state\": \"all steps done, no model here\""));
+  write("kept/model.safetensors", "");
+  EXPECT_TRUE(holds(page_of({"kept"}), "\"state\": \"finished\""));
+  // a folder of tables alone is no run
+  write("tables/table.json", R"({"rows": [{"z": 1, "a": 2}]})");
+  EXPECT_TRUE(holds(page_of({"tables"}), "\"state\": \"no run\", \"written\": null, \"total\": null"));
+}
+
+TEST_F(ReportTest, TablesKeepTheirColumnsOrderAndAreBounded) {
+  write("tables2/table.json", R"({"rows": [{"z": "b", "a": 2.5}, {"z": "c", "m": null, "b": 1}]})");
+  EXPECT_TRUE(holds(page_of({"tables2"}),
+                    R"("columns": ["z","a","m","b"], "rows": [["b","2.5","",""],["c","","","1"]])"));
+  // a hundred thousand keys: left out, and soon
+  std::string keys;
+  for (int i = 0; i < 100'000; ++i) keys += (i > 0 ? ",\"" : "\"") + std::to_string(i) + "\":1";
+  write("tables2/wide.json", "{\"rows\": [{" + keys + "}]}");
+  write("tables2/wider.json", "{" + keys + "}");
+  write("tables2/deep.json",
+        "{\"rows\": [{\"a\": " + std::string(100'000, '[') + std::string(100'000, ']') + "}]}");
+  const auto begin = std::chrono::steady_clock::now();
+  const std::string page = page_of({"tables2"});
+  for (const char* name : {"wide.json", "wider.json"}) EXPECT_FALSE(holds(page, name)) << name;
+  EXPECT_TRUE(holds(page, "[[\"{..}\"]]"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(4));
+}
+
+TEST_F(ReportTest, WhatIsNoNumberIsAGap) {
+  write("gaps/metrics.jsonl",
+        "{\"iteration\": 1, \"loss\": 4}\n{\"iteration\": 2, \"loss\": null}\n{\"iteration\": 3, \"loss\": "
+        "NaN}\n"
+        "{\"iteration\": 4, \"loss\": 1e999}\n{\"iteration\": 5, \"loss\": -0.5}\n");
+  const std::string page = page_of({"gaps"});
+  EXPECT_TRUE(holds(page, "\"x\": [1,5], \"y\": [4,-0.5]")) << page.substr(0, 200);
+  EXPECT_TRUE(holds(page, "\"last\": 5, \"lines\": 3, \"skipped\": 2"));
 }
 
 TEST_F(ReportTest, WhatCannotBeIsOneLine) {

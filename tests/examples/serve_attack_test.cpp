@@ -50,7 +50,8 @@ TEST_F(Attack, OtherHostsAreRefused) {
        {"Host: evil.example:" + at + "\r\n", std::string("Host: 127.0.0.1\r\n"),
         std::string("Host: 127.0.0.1:1\r\n"), std::string(),
         "Host: 127.0.0.1:" + at + "\r\nHost: evil.example\r\n", "Host: 127.0.0.1:" + at + ".evil.example\r\n",
-        "Host: evil.example#127.0.0.1:" + at + "\r\n",
+        "Host: 127.0.0.1:" + at + "0\r\n", "Host: localhost:" + at + "/\r\n",
+        "Host: localhost.:" + at + "\r\n", "Host: evil.example#127.0.0.1:" + at + "\r\n",
         "Host:\r\n" + std::string("X-Host: 127.0.0.1:") + at + "\r\n"})
     expect_refusal(with(hosts), 403, "alone");
 }
@@ -136,7 +137,15 @@ TEST_F(Attack, BodiesAreBounded) {
   expect_refusal(with("Content-Length: 5\r\nContent-Length: 5\r\n", "hello"), 400);
   expect_refusal(with("Content-Length: 0\r\n", "GET / HTTP/1.1\r\n\r\n"), 400, "one request");
   expect_refusal(with("Content-Length: 0\r\n"), 422, "is empty");
-  expect_refusal(http_post(port(), "/api/sample", std::string(100'000, ' ')), 413);
+  // to the byte
+  expect_refusal(http_post(port(), "/api/sample", std::string(65'536, ' ')), 400);
+  expect_refusal(http_post(port(), "/api/sample", std::string(65'537, ' ')), 413,
+                 "65537 bytes; at most 65536");
+  expect_refusal(with("Content-Length: 67108865\r\n"), 413, "at most 67108864");
+  const Connection largest(port());
+  largest.send("POST /api/pictures HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(port()) +
+               "\r\nContent-Type: application/octet-stream\r\nContent-Length: 67108864\r\n\r\n");
+  EXPECT_FALSE(largest.stirs(300));  // waits for it
   expect_refusal(http_post(port(), "/api/sample", std::string(60'000, '[')), 400);
   const auto cut = [](const Connection& connection) {  // a body that ends before its length
     connection.send("POST /api/pictures HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(port()) +
@@ -192,6 +201,19 @@ TEST_F(Attack, FiftySlowConnectionsKeepNobodyWaiting) {
   }
 }
 
+TEST_F(Attack, ALoneSlowConnectionIsEndedToo) {
+  const Connection slow(port());
+  const auto begin = std::chrono::steady_clock::now();
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  slow.send("GET / HTTP/1.1\r\nX: ");
+  while (seconds() < 9 && !slow.stirs(500)) slow.send("x");  // each byte anew in time, the head never
+  EXPECT_GT(seconds(), 4);
+  EXPECT_LT(seconds(), 7);
+  expect_refusal(slow.reply(), 408, "no whole request came");
+}
+
 TEST_F(Attack, MoreSlowConnectionsThanThreadsAreEnded) {
   std::vector<Connection> slow;
   for (int i = 0; i < 150; ++i) {
@@ -200,8 +222,8 @@ TEST_F(Attack, MoreSlowConnectionsThanThreadsAreEnded) {
   }
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(http_get(port(), "/").status,
-            200);  // behind 86 that wait: each round of 64 ends after two seconds
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(8));
+            200);  // behind 86 that wait: each round of 64 ends after a second
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
   expect_refusal(slow.front().reply(), 408);
 }
 

@@ -21,6 +21,7 @@ class Served {
     if (at != std::string::npos) port_ = std::stoi(said.substr(at + start.size()));
   }
   int port() const { return port_; }
+  std::string said() const { return program_.said(); }
   RunningProgram& program() { return program_; }
 
  private:
@@ -32,6 +33,12 @@ class Served {
   RunningProgram program_;
   int port_ = 0;
 };
+
+/// The number of a picture by the reply to its being sent.
+inline std::string picture_number(const HttpReply& reply) {
+  EXPECT_EQ(reply.status, 200) << reply.body;
+  return member(reply.body, "picture");
+}
 
 class ServeTest : public ProgramTest {
  protected:
@@ -51,10 +58,7 @@ class ServeTest : public ProgramTest {
   static std::string sent(const std::string& file) {
     const HttpReply reply =
         http_post(port(), "/api/pictures", content(path(file)), "application/octet-stream");
-    EXPECT_EQ(reply.status, 200) << reply.body;
-    const std::string start = "\"picture\": ";
-    const std::size_t at = reply.body.find(start) + start.size();
-    return reply.body.substr(at, reply.body.find(',', at) - at);
+    return picture_number(reply);
   }
   /// A reply that refuses with a status and one line, in which `reason` stands.
   static void expect_refusal(const HttpReply& reply, int status, const std::string& reason = "") {

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "io/image.h"
+#include "tensor/registry.h"
 #include "tests/examples/serve_fixture.h"
 
 namespace om::test {
@@ -48,7 +49,8 @@ TEST_F(Answers, ThePageAndWhatTheModelIs) {
   EXPECT_EQ(http_get(port(), "/api/model").body,
             R"({"name": "model.safetensors", "size": 16, "maps": [4, 8, 8, 16, 16], "encodes": true, )"
             R"("predicts_noise": true, "denoises": false, "sigmas": [5.0, 10.0, 15.0, 25.0, 35.0, 50.0],)"
-            "\n\"stored_noise\": true}");
+            "\n\"stored_noise\": true, \"most_bytes\": 67108864, \"begun\": " +
+                member(http_get(port(), "/api/model").body, "begun") + "}");
 }
 
 TEST_F(Answers, ThePictureIsReconstructs) {
@@ -245,7 +247,12 @@ TEST_F(Answers, QuestionsAreChecked) {
   expect_answers();
 }
 
-using ServeProgram = ProgramTest;
+class ServeProgram : public ProgramTest {
+ protected:
+  static std::string sent_to(int port, const std::string& file) {
+    return picture_number(http_post(port, "/api/pictures", content(path(file)), "application/octet-stream"));
+  }
+};
 
 TEST_F(ServeProgram, AGeneratorAloneGivesSamples) {
   const Served served({"--model", path("generator.safetensors")});
@@ -255,6 +262,50 @@ TEST_F(ServeProgram, AGeneratorAloneGivesSamples) {
       http_post(served.port(), "/api/pictures", content(path("photos/one.png")), "application/octet-stream")
           .status,
       404);
+}
+
+TEST_F(ServeProgram, AServerHasNoneOfAnothersPictures) {
+  std::string first, before;
+  {
+    const Served served({"--model", path("model.safetensors")});
+    first = sent_to(served.port(), "photos/one.png");
+    before = member(http_get(served.port(), "/api/model").body, "begun");
+  }
+  const Served served({"--model", path("model.safetensors")});
+  EXPECT_NE(member(http_get(served.port(), "/api/model").body, "begun"), before);
+  for (const char* file : {"photos/one.png", "photos/two.jpg"})
+    EXPECT_NE(sent_to(served.port(), file), first);
+  const HttpReply reply = http_post(served.port(), "/api/picture", ask_picture(first));
+  EXPECT_EQ(reply.status, 410) << reply.body;
+}
+
+/// On a device the first picture is made before the line that says the address; on the processor nothing is
+/// waited for.
+TEST_F(ServeProgram, ADeviceIsWarmBeforeTheAddressIsSaid) {
+  {
+    const Served served({"--model", path("model.safetensors")});
+    EXPECT_EQ(served.said().find("warm"), std::string::npos) << served.said();
+  }
+  int devices = 0;
+  for (const char* name : {"opencl", "cuda"}) {
+    try {
+      backend(name);
+    } catch (const Error&) {
+      continue;
+    }
+    ++devices;
+    for (const char* file : {"model.safetensors", "z-model.safetensors", "generator.safetensors"}) {
+      const Served served({"--model", path(file), "--backend", name, "--precision", "fp32"});
+      const std::string said = served.said();
+      const std::size_t begins = said.find("warming up with one picture\n"), warm = said.find("warm after "),
+                        address = said.find("serving http://127.0.0.1:");
+      EXPECT_LT(begins, warm) << said;
+      EXPECT_LT(warm, address) << said;
+      EXPECT_NE(address, std::string::npos) << said;
+      EXPECT_EQ(http_post(served.port(), "/api/sample", R"({"seed": 1, "maps": "zero"})").status, 200);
+    }
+  }
+  if (devices == 0) GTEST_SKIP() << "no device but the processor here: neither OpenCL nor CUDA";
 }
 
 TEST_F(ServeProgram, CtrlCEndsItWhateverIsOpen) {
