@@ -101,6 +101,16 @@ class FinalGradients {
         ends_[nullptr].emplace_back(inputs[i].node().get(), i);  // an output itself
   }
 
+  /// Before the walk, with the gradients of the outputs.
+  void announce(const std::unordered_map<const Node*, Tensor>& gradient, const GradOptions& options) const {
+    if (!tell_ || !options.when_known) return;
+    std::vector<std::size_t> known;
+    for (const auto& [node, inputs] : ends_)
+      for (const auto& [input, number] : inputs)
+        if (node != nullptr || gradient.contains(input)) known.push_back(number);
+    options.when_known(known);
+  }
+
   void after(const Node* node, std::unordered_map<const Node*, Tensor>& gradient) const {
     if (!tell_) return;
     const auto here = ends_.find(node);
@@ -144,6 +154,7 @@ std::vector<Tensor> differentiate(const std::vector<Tensor>& outputs, const std:
     if (outputs[i].requires_grad()) accumulate("grad", outputs[i].node().get(), seed(outputs[i], options, i));
 
   const FinalGradients final_gradients(inputs, nodes, useful, options);
+  final_gradients.announce(gradient, options);
   const auto visit = [&](Node& node) {
     const auto found = gradient.find(&node);
     if (found == gradient.end() || !useful.contains(&node)) return;

@@ -41,6 +41,8 @@ struct GradOptions {
   /// is the sole_owner() of its storage; else gradients that are still needed share it. Not with
   /// create_graph, whose gradients are inputs of what is recorded.
   std::function<void(std::size_t input, Tensor& gradient)> when_final = {};
+  /// Called before the walk with the inputs that when_final will be told of, each once, in no order.
+  std::function<void(const std::vector<std::size_t>& inputs)> when_known = {};
 };
 
 /// The gradients of the sum of outputs (weighted by output_gradients) with respect to each input, in that

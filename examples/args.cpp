@@ -42,6 +42,20 @@ bool was_given(const CLI::App& app, const std::string& name) {
 
 std::string long_name(const std::string& name) { return name.substr(name.find(',') + 1); }
 
+/// What CLI11 says of an option without its value, or with two, in plain words.
+std::string describe(const CLI::ParseError& error, const std::vector<Option>& options) {
+  const std::string what = error.what();
+  std::string name = what.substr(0, what.find(':'));
+  for (const Option& option : options)
+    if (option.name.starts_with(name + ',')) name = long_name(option.name);
+  if (what.find(": At Most 1 required but received ") != std::string::npos)
+    return name + " is given more than once";
+  if (const std::size_t at = what.find(": 1 required ");
+      at != std::string::npos && what.ends_with(" missing"))
+    return text(name, " expects ", what.substr(at + 13, what.size() - at - 21), ", got nothing");
+  return what;
+}
+
 /// The first argument that CLI11 could not place.
 std::string describe_extra(const CLI::App& app, const std::vector<std::string>& names) {
   const std::vector<std::string> extras = app.remaining();
@@ -63,26 +77,26 @@ void remove_shield(std::string& word) {
 }
 
 void set(const Option& option, std::string& target, const std::string& word) {
-  if (word.empty()) fail<UsageError>(option.name, " expects ", option.value, ", got nothing");
+  if (word.empty()) fail<UsageError>(long_name(option.name), " expects ", option.value, ", got nothing");
   const auto& choices = option.choices;
   if (!choices.empty() && std::find(choices.begin(), choices.end(), word) == choices.end()) {
     std::string known;
     for (const std::string& choice : choices) known += (known.empty() ? "" : ", ") + choice;
-    fail<UsageError>(option.name, " expects one of ", known, "; got '", word, "'");
+    fail<UsageError>(long_name(option.name), " expects one of ", known, "; got '", word, "'");
   }
   target = word;
 }
 void set(const Option& option, std::int64_t& target, const std::string& word) {
-  target = whole_number(option.name, word);
+  target = whole_number(long_name(option.name), word);
 }
 void set(const Option& option, double& target, const std::string& word) {
-  target = finite_number(option.name, word);
+  target = finite_number(long_name(option.name), word);
 }
 void set(const Option& option, std::vector<std::int64_t>& target, const std::string& word) {
-  target = integer_list(option.name, word);
+  target = integer_list(long_name(option.name), word);
 }
 void set(const Option& option, std::vector<double>& target, const std::string& word) {
-  target = number_list(option.name, word);
+  target = number_list(long_name(option.name), word);
 }
 
 /// Gives the option's variable the value that the words say.
@@ -135,7 +149,7 @@ std::optional<Common> parse_arguments(const Command& command, const std::vector<
     return std::nullopt;
   } catch (const CLI::ParseError& error) {
     // an option that is missing often is one that was misspelt
-    const std::string what = app.remaining_size() > 0 ? describe_extra(app, names) : error.what();
+    const std::string what = app.remaining_size() > 0 ? describe_extra(app, names) : describe(error, options);
     fail<UsageError>(command.name, ": ", what);
   }
   for (std::size_t i = 0; i < options.size(); ++i) {

@@ -66,7 +66,7 @@ class DeafTo {
 
 class Launcher {
  public:
-  explicit Launcher(int ranks) : hub_(options_of(ranks)) {
+  Launcher(int ranks, const Kept& kept) : kept_(kept), hub_(options_of(ranks)) {
     const DeafTo deaf;
     for (int rank = 0; rank < ranks; ++rank) children_.push_back(start(rank, ranks));
   }
@@ -97,6 +97,7 @@ class Launcher {
     ranks::Hub::Options options;
     options.ranks = ranks;
     options.patience = patience_of_ranks();
+    options.on_wait = note;
     options.on_end = [this](const ranks::Failure& failure) {
       const std::lock_guard lock(mutex_);
       failure_ = failure;
@@ -183,11 +184,11 @@ class Launcher {
       return by_itself ? WEXITSTATUS(status) : kFailed;  // it has said so itself
     // Of a rank that was still there when the hub gave it up, the hub knows more than the system.
     const bool hung = failure->why.find("heard of") != std::string::npos;
-    complain((hung || by_itself ? failure->why : how_it_ended(at_fault)) +
-             "; the run ends, its checkpoints are kept");
+    complain(end_line(hung || by_itself ? failure->why : how_it_ended(at_fault), kept_, true));
     return kFailed;
   }
 
+  const Kept& kept_;
   std::mutex mutex_;
   std::optional<ranks::Failure> failure_;
   std::vector<Child> children_;
@@ -196,6 +197,6 @@ class Launcher {
 
 }  // namespace
 
-int start_ranks(int ranks) { return Launcher(ranks).wait(); }
+int start_ranks(int ranks, const Kept& kept) { return Launcher(ranks, kept).wait(); }
 
 }  // namespace om

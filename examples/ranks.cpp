@@ -23,19 +23,34 @@ constexpr std::int64_t kMostRanks = 64;
 constexpr auto kGrace = std::chrono::seconds(3);
 constexpr unsigned kRest = 8;  // seconds
 
+/// What started this process as a rank.
+std::optional<ranks::Launch> launch_for(const std::optional<std::int64_t>& wanted) {
+  if (wanted && (*wanted < 1 || *wanted > kMostRanks))
+    fail<UsageError>("--ranks must lie between 1 and ", kMostRanks, ", got ", *wanted);
+  std::optional<ranks::Launch> launch = ranks::launch_of([](const char* name) { return std::getenv(name); });
+  if (launch && wanted && *wanted != launch->size)
+    fail<UsageError>("--ranks ", *wanted, " contradicts ", launch->by, ", which started ", launch->size);
+  return launch;
+}
+
 /// One rank of a run, from the hub's greeting to its end.
 class RunningRank {
  public:
-  explicit RunningRank(const ranks::Launch& launch) : launch_(launch) {
+  RunningRank(const ranks::Launch& launch, Kept kept) : launch_(launch), kept_(std::move(kept)) {
     if (launch.rank == 0 && !launch.hub_apart) {
       ranks::Hub::Options options;
       options.ranks = launch.size;
       options.address = launch.hub;
       options.patience = patience_of_ranks();
-      options.on_end = [](const ranks::Failure& failure) {
-        if (!failure.reported) complain(failure.why + "; the run ends, its checkpoints are kept");
+      options.on_end = [this](const ranks::Failure& failure) {
+        if (!failure.reported) complain(end_line(failure.why, kept_, true));
       };
-      hub_.emplace(std::move(options));
+      options.on_wait = note;
+      try {
+        hub_.emplace(std::move(options));
+      } catch (const Error& error) {
+        fail("rank 0 of ", launch.size, ": ", error.what(), " (where the ranks are to meet)");
+      }
     }
     ranks::Member::Options options;
     options.rank = launch.rank;
@@ -43,6 +58,7 @@ class RunningRank {
     options.hub = launch.hub;
     options.patience = patience_of_ranks();
     options.on_end = [this](const std::string& why, bool hub_lost) { end(why, hub_lost); };
+    options.on_wait = note;
     member_.emplace(std::move(options));
   }
 
@@ -85,7 +101,7 @@ class RunningRank {
     } catch (const std::bad_alloc&) {
       if (says("not enough memory", false)) throw;
     } catch (const std::exception& error) {
-      if (says(error.what(), false)) throw;
+      if (says(error.what(), false)) throw_named(error);
     }
     throw EndedElsewhere{};
   }
@@ -96,10 +112,19 @@ class RunningRank {
     return member_->report(why, follows);
   }
 
+  /// The exception in flight; of a rank that may be on any machine with its number before it.
+  [[noreturn]] void throw_named(const std::exception& error) const {
+    const std::string what = error.what(), name = text("rank ", launch_.rank);
+    if (launch_.hub_apart || launch_.rank == 0 || what.starts_with(name)) throw;
+    if (dynamic_cast<const UsageError*>(&error) != nullptr) fail<UsageError>(name, ": ", what);
+    if (dynamic_cast<const InputError*>(&error) != nullptr) fail<InputError>(name, ": ", what);
+    fail(name, ": ", what);
+  }
+
   /// In the member's thread.
   void end(const std::string& why, bool hub_lost) {
     const bool lowest = launch_.rank == (launch_.hub_apart ? 0 : 1);
-    if (hub_lost && lowest) complain(why + "; the run ends, its checkpoints are kept");
+    if (hub_lost && lowest) complain(end_line(why, kept_, launch_.hub_apart));
     if (Communicator* together = in_reach_) together->abort();
     ::alarm(kRest);
     std::unique_lock lock(mutex_);
@@ -107,6 +132,7 @@ class RunningRank {
   }
 
   ranks::Launch launch_;
+  Kept kept_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool left_ = false;  // the main thread, what it did
@@ -117,6 +143,16 @@ class RunningRank {
 };
 
 }  // namespace
+
+std::string end_line(const std::string& why, const Kept& kept, bool here) {
+  std::string rest;
+  try {
+    if (kept) rest = kept();
+    if (kept && here && rest.empty()) rest = "no checkpoint was written";
+  } catch (const Error&) {  // a folder that cannot be read
+  }
+  return text(why, "; the run ends", rest.empty() ? "" : ", ", rest);
+}
 
 ranks::Patience patience_of_ranks() {
   ranks::Patience patience;
@@ -134,26 +170,33 @@ Option ranks_option(std::optional<std::int64_t>& target) {
           "Processes that share the work, one a card (default: as torchrun, Slurm or Open MPI say, else 1)"};
 }
 
+RanksWanted ranks_wanted(const std::optional<std::int64_t>& wanted) {
+  const std::optional<ranks::Launch> launch = launch_for(wanted);
+  if (launch) return {launch->size, std::min(launch->local_size, launch->size), launch->rank == 0};
+  const int size = static_cast<int>(wanted.value_or(1));
+  return {size, size, true};
+}
+
+Common share_of(const Common& common, int ranks_here) {
+  Common mine = common;
+  set_threads(static_cast<int>(common.threads));
+  mine.threads = std::max<std::int64_t>(1, threads() / ranks_here);
+  return mine;
+}
+
 int on_ranks(const std::optional<std::int64_t>& wanted, const Common& common,
-             const std::function<int(Rank&)>& body) {
-  if (wanted && (*wanted < 1 || *wanted > kMostRanks))
-    fail<UsageError>("--ranks must lie between 1 and ", kMostRanks, ", got ", *wanted);
-  const std::optional<ranks::Launch> launch =
-      ranks::launch_of([](const char* name) { return std::getenv(name); });
-  if (launch && wanted && *wanted != launch->size)
-    fail<UsageError>("--ranks ", *wanted, " contradicts ", launch->by, ", which started ", launch->size);
-  if (!launch && wanted.value_or(1) > 1) return start_ranks(static_cast<int>(*wanted));
+             const std::function<int(Rank&)>& body, const Kept& kept) {
+  const std::optional<ranks::Launch> launch = launch_for(wanted);
+  if (!launch && wanted.value_or(1) > 1) return start_ranks(static_cast<int>(*wanted), kept);
   if (!launch) {
     Rank alone;
     alone.common = common;
     return body(alone);
   }
-  Common mine = common;
-  set_threads(static_cast<int>(common.threads));
-  mine.threads = std::max<std::int64_t>(1, threads() / launch->local_size);
+  const Common mine = share_of(common, launch->local_size);
   set_device(launch->local_rank);
   try {
-    RunningRank rank(*launch);
+    RunningRank rank(*launch, kept);
     return rank.run(mine, body);
   } catch (const ranks::RunEnded&) {  // before it began
     throw EndedElsewhere{};

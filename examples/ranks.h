@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "examples/command.h"
 #include "tensor/communicator.h"
@@ -18,6 +19,7 @@ struct Rank {
   Common common;                     ///< threads divided by the ranks of this machine
   ranks::Member* member = nullptr;   ///< null: alone
   Communicator* together = nullptr;  ///< made by connect()
+  int planned = 1;                   ///< ranks of a run that is only spoken of (--dry-run)
   std::function<Communicator*(Backend&)> connect = [](Backend&) -> Communicator* { return nullptr; };
 
   int number() const { return member == nullptr ? 0 : member->rank(); }
@@ -28,14 +30,34 @@ struct Rank {
 /// The option of a command that runs on several ranks.
 Option ranks_option(std::optional<std::int64_t>& target);
 
+/// How many ranks a command would run on.
+struct RanksWanted {
+  int size = 1;
+  int here = 1;       ///< of them on this machine
+  bool first = true;  ///< whether this process is rank 0 of those that were started already, or alone
+};
+/// UsageError where `wanted` makes no sense or contradicts whoever started this process.
+RanksWanted ranks_wanted(const std::optional<std::int64_t>& wanted);
+
+/// A rank's options: its share of the threads among so many on this machine.
+Common share_of(const Common& common, int ranks_here);
+
+/// What of a run's work this machine sees when it has failed: "checkpoint 6 is kept: FILE"; empty where there
+/// is no checkpoint. Asked in any thread. None: of a command that keeps nothing on the way.
+using Kept = std::function<std::string()>;
+
 /// Runs `body` alone, or as the rank that this process was started as, or starts `wanted` processes and waits
 /// for them. Returns an ExitCode.
 int on_ranks(const std::optional<std::int64_t>& wanted, const Common& common,
-             const std::function<int(Rank&)>& body);
+             const std::function<int(Rank&)>& body, const Kept& kept = {});
 
 /// Starts so many processes of this program with the same arguments; the first signal lets them stop at the
 /// same step, a second ends them.
-int start_ranks(int ranks);
+int start_ranks(int ranks, const Kept& kept);
+
+/// The line on a run whose rank at fault cannot speak: "WHY; the run ends, KEPT". `here`: rank 0 works on
+/// this machine, so that what is not seen is not there.
+std::string end_line(const std::string& why, const Kept& kept, bool here);
 
 /// How long the ranks wait for one another; ONEMODEL_RANKS_SILENCE: seconds until one that is not heard of
 /// counts as hung (15).

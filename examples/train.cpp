@@ -145,24 +145,42 @@ std::string mebibytes(std::size_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
+using Lines = std::vector<std::pair<std::string, std::string>>;
+
+/// What several ranks give one another in a step.
+void add_ranks(Lines& lines, const MemoryPlan& plan, const TrainConfig& config) {
+  const std::int64_t images = config.batch * plan.ranks;
+  lines.insert(lines.begin(),
+               {"ranks", fmt::format("{}, {} images each in a step, {} together; of each of them:",
+                                     plan.ranks, config.batch, images)});
+  const std::size_t largest = *std::max_element(plan.sums.begin(), plan.sums.end());
+  lines.emplace_back("summed over ranks, a step",
+                     plan.sums.size() == 1 ? mebibytes(plan.summed()) + " at once"
+                                           : fmt::format("{} in {} parts, the largest {}, the last {}",
+                                                         mebibytes(plan.summed()), plan.sums.size(),
+                                                         mebibytes(largest), mebibytes(plan.sums.back())));
+  lines.emplace_back("  copies of a part", plan.copies > 0 ? mebibytes(plan.copies)
+                                                           : "none in this memory; the engine's own aside");
+}
+
 /// What the run would take, on stdout.
-int predict(const TrainConfig& config, Backend& backend) {
-  const std::vector<MemoryPlan> plans = plan_training(config, backend);
+int predict(const TrainConfig& config, Backend& backend, int ranks) {
+  const std::vector<MemoryPlan> plans = plan_training(config, backend, ranks);
   for (const MemoryPlan& plan : plans) {
     if (plans.size() > 1) std::cout << "stage " << plan.stage << "\n";
-    std::vector<std::pair<const char*, std::string>> lines = {
-        {"peak memory", mebibytes(plan.peak())},
-        {"a training step", mebibytes(plan.step_peak)},
-        {"  weights, trained", mebibytes(plan.trained)},
-        {"  weights, frozen", mebibytes(plan.frozen)},
-        {"  optimiser", mebibytes(plan.optimiser)},
-        {"  activations kept", mebibytes(plan.activations)},
-        {"  gradients, in passing", mebibytes(plan.passing())},
-        {"  kernels' workspace", plan.scratch_known ? mebibytes(plan.scratch) : "not all known"}};
+    Lines lines = {{"peak memory", mebibytes(plan.peak())},
+                   {"a training step", mebibytes(plan.step_peak)},
+                   {"  weights, trained", mebibytes(plan.trained)},
+                   {"  weights, frozen", mebibytes(plan.frozen)},
+                   {"  optimiser", mebibytes(plan.optimiser)},
+                   {"  activations kept", mebibytes(plan.activations)},
+                   {"  gradients, in passing", mebibytes(plan.passing())},
+                   {"  kernels' workspace", plan.scratch_known ? mebibytes(plan.scratch) : "not all known"}};
     if (plan.validation_peak > 0) lines.emplace_back("validation", mebibytes(plan.validation_peak));
     lines.emplace_back("held, with what is reused", mebibytes(plan.held));
     lines.emplace_back("a step's work",
                        fmt::format("{:.1f} GFLOP, {} images", 1e-9 * plan.step.flops, config.batch));
+    if (ranks > 1) add_ranks(lines, plan, config);
     for (const auto& [what, amount] : lines) std::cout << fmt::format("{:<26} {}\n", what, amount);
   }
   return kDone;
@@ -185,7 +203,7 @@ int train_rank(const TrainCommand& command, Rank& rank, const Common& given) {
   options.resume = command.resume;
   if (command.dry_run) {
     if (command.resume) config = resolve_settings(config, options, RunFolder(command.out)).config;
-    return predict(config, backend);
+    return predict(config, backend, rank.planned);
   }
 
   Progress progress;
@@ -197,20 +215,34 @@ int train_rank(const TrainCommand& command, Rank& rank, const Common& given) {
   options.member = rank.member;
   options.together = rank.connect(backend);
   const TrainResult result = train(config, options, backend);
-  if (result.unreadable > 0) progress.line(text("skipped ", result.unreadable, " unreadable images"));
+  if (rank.first() && result.unreadable > 0)
+    progress.line(text("skipped ", result.unreadable, " unreadable images"));
   if (result.interrupted) throw Interrupted{resume_line(command, given)};
   if (!rank.first()) return kDone;
   std::cout << result.model << "\n";
   return kDone;
 }
 
+/// What a run that failed leaves in its folder to go on from.
+std::string kept_of(const std::string& out) {
+  const RunFolder folder(out);
+  const std::vector<std::int64_t> checkpoints = folder.checkpoints();
+  if (checkpoints.empty()) return "";
+  return text("checkpoint ", checkpoints.back(), " is kept: ", folder.checkpoint_file(checkpoints.back()));
+}
+
 int train_encoder(const TrainCommand& command, const Common& common) {
   if (command.dry_run) {
-    Rank alone;
-    alone.common = common;
-    return train_rank(command, alone, common);
+    const RanksWanted ranks = ranks_wanted(command.ranks);
+    if (!ranks.first) return kDone;  // rank 0 says it
+    Rank one;
+    one.planned = ranks.size;
+    one.common = ranks.size > 1 ? share_of(common, ranks.here) : common;
+    return train_rank(command, one, common);
   }
-  return on_ranks(command.ranks, common, [&](Rank& rank) { return train_rank(command, rank, common); });
+  return on_ranks(
+      command.ranks, common, [&](Rank& rank) { return train_rank(command, rank, common); },
+      [&] { return kept_of(command.out); });
 }
 
 Command train_command() {

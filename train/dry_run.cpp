@@ -7,6 +7,7 @@
 #include "autograd/recompute.h"
 #include "io/image_folder.h"
 #include "io/model_file.h"
+#include "nn/batch_norm.h"
 #include "train/inference.h"
 #include "train/leak.h"
 #include "train/pixels.h"
@@ -68,13 +69,14 @@ std::size_t plan_pictures(Inference::Work work, std::size_t pictures, std::int64
 }  // namespace
 
 MemoryPlan plan_steps(const TrainConfig& config, int stage, const Autoencoder& model, const Lpips* lpips,
-                      RandomSource& random, Backend& backend, const std::function<void()>& between) {
+                      RandomSource& random, Backend& backend, const std::function<void()>& between,
+                      DryRanks* together) {
   auto* const meter = backend.extension<WorkMeter>();  // null on a real one
   const std::size_t weights = live_bytes(backend);
   backend.memory().reset_peak();
   MemoryPlan plan;
   plan.stage = stage;
-  Training training(model, lpips, stage_recipe(config, stage), random);
+  Training training(model, lpips, stage_recipe(config, stage), random, together);
   const std::int64_t side = model.decoder().size();
   const std::vector<std::uint8_t> pixels(static_cast<std::size_t>(config.batch * side * side * 3));
   const PixelTable table(backend);
@@ -84,10 +86,12 @@ MemoryPlan plan_steps(const TrainConfig& config, int stage, const Autoencoder& m
     const Tensor targets = upload(), images = config.task == "denoise" ? upload() : targets;
     const Work before = (meter != nullptr ? meter->work() : Work());
     BackwardWatch watch(backend);
+    if (together != nullptr) together->forget();
     {
       const Watching watching(watch);
       training.step(i, images, targets);
     }
+    if (together != nullptr) plan.sums = together->sums();
     if (i == 0) plan.step = (meter != nullptr ? meter->work() : Work()) - before;
     if (i == 1) plan.activations = watch.in_use();
     if (i == 0) plan.optimiser = live_bytes(backend) - weights - targets.storage()->bytes();
@@ -113,7 +117,7 @@ std::size_t MemoryPlan::passing() const {
   return step_peak - std::min(step_peak, rest);
 }
 
-std::vector<MemoryPlan> plan_training(const TrainConfig& given, Backend& backend) {
+std::vector<MemoryPlan> plan_training(const TrainConfig& given, Backend& backend, int ranks) {
   TrainConfig config = given;
   check(config);
   resolve_defaults(config);
@@ -122,6 +126,11 @@ std::vector<MemoryPlan> plan_training(const TrainConfig& given, Backend& backend
   const PrecisionScope scope(precision_on(precision_named(config.precision), backend));
   const RecomputeScope recompute(config.checkpoint_activations);
   const std::unique_ptr<Backend> dry = dry_backend(backend);
+  // An engine of the backend's own sums where the arrays lie, and within what is recorded; the processors' on
+  // the host.
+  const bool own_engine = backend.extension<CommunicatorSource>() != nullptr;
+  DryRanks together(ranks, own_engine);
+  const SyncedNorms norms(config.sync_batch_norm && ranks > 1 ? &together : nullptr);
   RandomSource random(static_cast<std::uint64_t>(config.seed), *dry);
   const std::unique_ptr<Autoencoder> model = make_model(config, random, *dry);
   if (!config.init.empty()) start_from(config.init, *model, config.projection());
@@ -135,20 +144,29 @@ std::vector<MemoryPlan> plan_training(const TrainConfig& given, Backend& backend
   std::vector<MemoryPlan> plans;
   for (int stage = 1; stage <= stages_of(config); ++stage) {
     std::size_t validation = 0;
-    const auto show = [&](Inference::Work work) {
-      validation = std::max(validation, plan_pictures(std::move(work), val, batch, *model, *dry));
+    const auto show = [&](Inference::Work work, std::size_t pictures) {
+      validation = std::max(validation, plan_pictures(std::move(work), pictures, batch, *model, *dry));
     };
-    const auto validate = [&] {
-      if (val > 0) show(reconstruction(*model, NoiseMaps::predicted, 0, MapsFor::each, *dry));
+    const auto validate = [&] {  // rank 0's share is the largest
+      const auto each = static_cast<std::size_t>(ranks);
+      if (val > 0)
+        show(reconstruction(*model, NoiseMaps::predicted, 0, MapsFor::each, *dry), (val + each - 1) / each);
     };
     validate();
     int steps = 1;
-    plans.push_back(plan_steps(config, stage, *model, lpips.get(), random, *dry, [&] {
-      validate();
-      if (++steps == kSteps && val > 0 && stage == stages_of(config))  // what a run ends with
-        show(SemanticLeak(*model, 0, *dry).work());
-    }));
-    plans.back().validation_peak = validation;
+    plans.push_back(plan_steps(
+        config, stage, *model, lpips.get(), random, *dry,
+        [&] {
+          validate();
+          if (++steps == kSteps && val > 0 && stage == stages_of(config))  // what a run ends with
+            show(SemanticLeak(*model, 0, *dry).work(), val);
+        },
+        ranks > 1 ? &together : nullptr));
+    MemoryPlan& plan = plans.back();
+    plan.validation_peak = validation;
+    plan.ranks = ranks;
+    if (!own_engine && backend.host_memory() && !plan.sums.empty())
+      plan.copies = *std::max_element(plan.sums.begin(), plan.sums.end());
   }
   plans.front().step_peak = std::max(plans.front().step_peak, loading);
   return plans;

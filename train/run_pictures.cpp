@@ -56,7 +56,7 @@ void add(PlacedScores& scores, const std::string& text) {
 
 RunPictures::RunPictures(const Autoencoder& model, const ImageFolder& images, const ImageFolder* val,
                          std::uint64_t seed, Backend& backend, const std::atomic<bool>* stop, Log log,
-                         MakePair make_pair, RunRanks& ranks)
+                         MakePair make_pair, RunRanks& ranks, UnreadablePictures& unreadable)
     : model_(model),
       images_(images),
       val_(val),
@@ -65,14 +65,11 @@ RunPictures::RunPictures(const Autoencoder& model, const ImageFolder& images, co
       stop_(stop),
       log_(std::move(log)),
       make_pair_(std::move(make_pair)),
-      ranks_(ranks) {}
+      ranks_(ranks),
+      unreadable_(unreadable) {}
 
 ImagePair RunPictures::pair_of(const Image& image) const {
   return make_pair_ ? make_pair_(image) : resized_pair(image, model_.decoder().size());
-}
-
-void RunPictures::name(const std::filesystem::path& file, const std::string& why) {
-  if (named_.insert(file.string()).second) log_(fmt::format("{} (skipped)", why));
 }
 
 void RunPictures::write_samples(const std::string& file, NoiseMaps noise) {
@@ -83,7 +80,7 @@ void RunPictures::write_samples(const std::string& file, NoiseMaps noise) {
     try {
       pair = pair_of(read_image(folder.file(i)));
     } catch (const InputError& error) {
-      name(folder.file(i), error.what());
+      unreadable_.add(error.what());
       continue;
     }
     outputs.push_back(to_image(reconstruct(model_, pair->input, backend_, {noise, seed_, i})));
@@ -101,8 +98,8 @@ bool RunPictures::for_each(const std::vector<std::filesystem::path>& files, Infe
   steps.check = [&] {
     if (stop_ != nullptr && stop_->load()) throw Stopped{};
   };
-  steps.read = [&](std::size_t file, const std::string* why) {
-    if (why != nullptr) name(files[file], *why);
+  steps.read = [&](std::size_t, const std::string* why) {
+    if (why != nullptr) unreadable_.add(*why);
   };
   try {
     run_flow(files, inference, steps, flow_threads(backend_));

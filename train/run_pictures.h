@@ -6,13 +6,13 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
-#include <set>
 #include <string>
 
 #include "io/image_folder.h"
 #include "train/evaluate.h"
 #include "train/picture_flow.h"
 #include "train/run_ranks.h"
+#include "train/unreadable.h"
 
 namespace om {
 
@@ -22,9 +22,11 @@ class RunPictures {
   /// What the model is shown of a picture and what it is to give, of the model's size.
   using MakePair = std::function<ImagePair(const Image&)>;
 
-  /// Samples come from `val`, or from `images` where it is null. What is passed must outlive it.
+  /// `log` is rank 0's. Samples come from `val`, or from `images` where it is null. What is passed must
+  /// outlive it.
   RunPictures(const Autoencoder& model, const ImageFolder& images, const ImageFolder* val, std::uint64_t seed,
-              Backend& backend, const std::atomic<bool>* stop, Log log, MakePair make_pair, RunRanks& ranks);
+              Backend& backend, const std::atomic<bool>* stop, Log log, MakePair make_pair, RunRanks& ranks,
+              UnreadablePictures& unreadable);
 
   /// Inputs beside their reconstructions; nothing where no picture can be read.
   void write_samples(const std::string& file, NoiseMaps noise);
@@ -35,13 +37,8 @@ class RunPictures {
   std::optional<std::string> validate(std::int64_t iteration, NoiseMaps noise);
   std::optional<std::string> measure_leak();
 
-  /// Pictures that could not be read, each named once in the log.
-  std::size_t unreadable() const { return named_.size(); }
-
  private:
   ImagePair pair_of(const Image& image) const;
-  /// Names a file that cannot be read, once.
-  void name(const std::filesystem::path& file, const std::string& why);
   /// Takes pictures of the validation folder through `work`; false where a stop came first.
   template <class Picture>
   bool for_each(const std::vector<std::filesystem::path>& files, Inference::Work work,
@@ -58,7 +55,7 @@ class RunPictures {
   MakePair make_pair_;
   RunRanks& ranks_;
   bool validated_ = false;  // once
-  std::set<std::string> named_;
+  UnreadablePictures& unreadable_;
 };
 
 }  // namespace om

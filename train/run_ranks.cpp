@@ -31,6 +31,14 @@ void RunRanks::expect_same(const std::string& mine, const std::string& what) con
   if (share(mine) != mine) fail<InputError>("rank ", rank_, ": ", what, " than on rank 0");
 }
 
+void RunRanks::tell(const std::string& about, const std::string& line) const {
+  if (several()) member_->tell(about, line);
+}
+
+std::vector<std::pair<std::string, std::string>> RunRanks::told() const {
+  return several() ? member_->told() : std::vector<std::pair<std::string, std::string>>();
+}
+
 void RunRanks::check() const {
   if (several()) member_->check();
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tensor/communicator.h"
@@ -29,6 +30,11 @@ class RunRanks {
   std::vector<std::string> gather(const std::string& text);
   /// InputError where this rank's text differs from rank 0's: `what` "holds other files".
   void expect_same(const std::string& mine, const std::string& what) const;
+
+  /// A line for rank 0, as Member has them: there before what this rank gathers or sets later.
+  void tell(const std::string& about, const std::string& line) const;
+  /// What came since the last call; nothing but on rank 0.
+  std::vector<std::pair<std::string, std::string>> told() const;
 
   /// Error with the run's reason, where it has ended elsewhere.
   void check() const;

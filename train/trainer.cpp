@@ -64,7 +64,7 @@ class Run {
   bool show_pictures(bool scheduled);
   void save(bool settled);
   void prune();
-  TrainResult result(bool interrupted) const;
+  TrainResult result(bool interrupted);
 
   bool has_moved(const char* key) const {
     return std::find(settings_.moved.begin(), settings_.moved.end(), key) != settings_.moved.end();
@@ -85,10 +85,6 @@ class Run {
   void log(const std::string& line) const {
     if (options_.log && ranks_.first()) options_.log(line);
   }
-  /// What concerns this rank's own images.
-  void warn(const std::string& line) const {
-    if (options_.log) options_.log(line);
-  }
 
   const TrainOptions& options_;
   RunRanks ranks_{options_.member, options_.together};
@@ -105,6 +101,7 @@ class Run {
   std::unique_ptr<Lpips> lpips_;
   std::unique_ptr<ImageLoader> loader_;
   std::unique_ptr<ImageFolder> val_;
+  UnreadablePictures unreadable_{ranks_, [this](const std::string& line) { log(line); }};
   std::unique_ptr<RunPictures> pictures_;
   int stage_ = 1;
   bool engines_chosen_ = false;       // for that stage
@@ -145,8 +142,8 @@ Run::Run(const TrainConfig& given, const TrainOptions& options, Backend& backend
       loader_options(config_, size, options_.loader_threads, backend_, ranks_.rank(), ranks_.size()));
   pictures_ = std::make_unique<RunPictures>(
       *model_, loader_->folder(), val_.get(), static_cast<std::uint64_t>(config_.seed), backend_,
-      ranks_.several() ? nullptr : options_.stop, [this](const std::string& line) { warn(line); },
-      validation_pairs(config_, size), ranks_);
+      ranks_.several() ? nullptr : options_.stop, [this](const std::string& line) { log(line); },
+      validation_pairs(config_, size), ranks_, unreadable_);
   state_.settings = to_json(config_, false);
   state_.generator = fingerprint(model_->decoder());
   state_.images = static_cast<std::int64_t>(loader_->folder().size());
@@ -369,7 +366,8 @@ bool Run::resume() {
 /// steps later.
 void Run::step() {
   const ImageBatch batch = loader_->next();
-  for (const std::string& line : loader_->take_warnings()) warn(line);
+  for (const std::string& line : loader_->take_warnings()) unreadable_.add(line);
+  unreadable_.hear();
   const std::int64_t size = model_->decoder().size();
   const auto tensor = [&](const std::vector<std::uint8_t>& pixels) {
     return pixel_table_(pixel_feed_(pixels, {config_.batch, size, size, 3}));
@@ -466,10 +464,10 @@ void Run::prune() {
     folder_.remove_checkpoint(kept[i]);
 }
 
-TrainResult Run::result(bool interrupted) const {
-  const std::size_t unreadable = loader_->unreadable() + (val_ ? pictures_->unreadable() : 0);
-  return {interrupted, state_.iteration, interrupted ? "" : folder_.model_file(),
-          static_cast<std::int64_t>(unreadable)};
+TrainResult Run::result(bool interrupted) {
+  ranks_.gather("");  // every rank is here, and what it told before too
+  unreadable_.hear();
+  return {interrupted, state_.iteration, interrupted ? "" : folder_.model_file(), unreadable_.count()};
 }
 
 }  // namespace

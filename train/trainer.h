@@ -52,7 +52,7 @@ struct TrainResult {
   bool interrupted = false;     ///< by `stop`; a checkpoint stands at `iteration` (none at 0)
   std::int64_t iteration = 0;   ///< steps done
   std::string model;            ///< path of the finished model; empty where interrupted
-  std::int64_t unreadable = 0;  ///< images skipped
+  std::int64_t unreadable = 0;  ///< images skipped; on rank 0 of all ranks
 };
 
 /// Trains an encoder for config.generator. With options.resume and a run in options.out that run goes on with

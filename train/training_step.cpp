@@ -27,6 +27,13 @@ Tensor figures_of(const StepResult& step) {
   return concat(figures, 0);
 }
 
+std::size_t bytes_of(const std::vector<Tensor>& tensors) {
+  std::size_t bytes = 0;
+  for (const Tensor& tensor : tensors)
+    if (tensor.defined()) bytes += static_cast<std::size_t>(tensor.elements()) * size_of(tensor.dtype());
+  return bytes;
+}
+
 /// Forward and backward, and what of it goes to the other ranks on the way.
 StepResult differentiate(const Autoencoder& model, const Lpips* lpips, const Adam& adam, const Tensor& images,
                          const std::vector<Tensor>& noise, const Tensor& targets, GradientBuckets* buckets,
@@ -40,11 +47,17 @@ StepResult differentiate(const Autoencoder& model, const Lpips* lpips, const Ada
   if (losses.lpips.defined()) result.lpips = losses.lpips.detach();
   if (together != nullptr) together->mark("forward");
   GradOptions options{.allow_unused = true};
-  if (buckets != nullptr)
+  if (buckets != nullptr) {
+    options.when_known = [&](const std::vector<std::size_t>& inputs) {
+      std::vector<Tensor> known;
+      for (const std::size_t input : inputs) known.push_back(adam.parameters()[input]);
+      buckets->expect(bytes_of(known));
+    };
     options.when_final = [&](std::size_t, Tensor& gradient) {
       if (!gradient.sole_owner()) gradient = gradient.clone();  // others still need what is in there
       buckets->add(gradient);
     };
+  }
   result.gradients = grad({losses.loss}, adam.parameters(), options);
   result.reconstruction = output.detach();
   return result;
@@ -116,6 +129,7 @@ StepResult backward_step(const Autoencoder& model, const Lpips* lpips, const Ada
 
 void sum_over_ranks(StepResult& step, Communicator& together, std::size_t bucket_bytes) {
   GradientBuckets buckets(together, bucket_bytes);
+  buckets.expect(bytes_of(step.gradients));
   for (const Tensor& gradient : step.gradients)
     if (gradient.defined()) buckets.add(gradient);
   buckets.finish({step.sums});

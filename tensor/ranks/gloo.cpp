@@ -17,6 +17,7 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -182,7 +183,8 @@ class GlooCommunicator final : public Communicator {
     if (bytes == 0) return;
     const bool host = backend_.host_memory();
     const bool wide = arrays[0].dtype() == DType::f64;
-    auto room = std::make_shared<std::vector<std::byte>>(bytes);
+    // While others wait for their turn only what travels is there twice.
+    auto room = std::make_shared<std::vector<std::byte>>(host ? 0 : bytes);
     const auto each = [arrays, room](const auto& move) {
       std::byte* at = room->data();
       for (const Tensor& array : arrays) {
@@ -196,11 +198,13 @@ class GlooCommunicator final : public Communicator {
       });
     else
       for (const Tensor& array : arrays) array.storage()->written();
-    enqueue([this, each, room, host, sum, wide, root] {
-      if (host)
+    enqueue([this, each, room, bytes, host, sum, wide, root] {
+      if (host) {
+        room->resize(bytes);
         each([](const Tensor& array, std::byte* at, std::size_t size) {
           std::memcpy(at, array.storage()->data(), size);
         });
+      }
       const double begin = seconds();
       if (sum)
         wide ? reduce<double>(*room) : reduce<float>(*room);
@@ -272,6 +276,8 @@ class GlooCommunicator final : public Communicator {
       std::exception_ptr error;
       try {
         job();
+      } catch (const std::bad_alloc&) {
+        error = std::current_exception();
       } catch (const std::exception& broken) {
         try {
           fail_with(broken);

@@ -15,6 +15,32 @@
 
 namespace om::ranks {
 
+namespace {
+
+/// "1, 3, 5", the first of them where they are many.
+std::string list_of(const std::vector<int>& ranks) {
+  constexpr std::size_t kNamed = 16;
+  std::string list;
+  for (std::size_t i = 0; i < std::min(ranks.size(), kNamed); ++i) list += text(i == 0 ? "" : ", ", ranks[i]);
+  return ranks.size() > kNamed ? text(list, " and ", ranks.size() - kNamed, " more") : list;
+}
+
+}  // namespace
+
+bool Reminder::due() {
+  const Deadline now = Clock::now();
+  if (now < next_) return false;
+  next_ = now + patience_.again;
+  return true;
+}
+
+std::string Reminder::waited() const {
+  const auto seconds = [](Clock::duration time) {
+    return std::chrono::duration_cast<std::chrono::seconds>(time).count();
+  };
+  return text(seconds(Clock::now() - begun_), " s, ", seconds(patience_.rendezvous), " s at most");
+}
+
 /// One connection, a rank's once it has said hello.
 struct Hub::Guest {
   explicit Guest(Socket socket) : channel(std::move(socket)), place(peer_of(channel.socket()).text()) {}
@@ -126,14 +152,20 @@ void Hub::welcome_or_wait() {
       if (guest->rank >= 0) guest->channel.put({Kind::welcome});
     return;
   }
-  if (Clock::now() < rendezvous_until_) return;
-  std::string missing;
+  std::vector<int> missing;
   for (int rank = 0; rank < options_.ranks; ++rank)
-    if (!here.contains(rank)) missing += text(missing.empty() ? "" : ", ", rank);
+    if (!here.contains(rank)) missing.push_back(rank);
+  if (Clock::now() < rendezvous_until_) {
+    if (options_.on_wait && reminder_.due())
+      options_.on_wait(text("waiting at ", options_.address.text(), " for rank",
+                            missing.size() > 1 ? "s " : " ", list_of(missing), " of ", options_.ranks, " (",
+                            reminder_.waited(), ")"));
+    return;
+  }
   const auto waited = std::chrono::duration_cast<std::chrono::seconds>(options_.patience.rendezvous).count();
   declare({-1,
            text(here.size(), " of ", options_.ranks, " ranks came to ", options_.address.text(), " within ",
-                waited, " s; missing: ", missing),
+                waited, " s; missing: ", list_of(missing)),
            false},
           nullptr);
 }
@@ -213,6 +245,10 @@ void Hub::answer(Guest& guest, const Message& message) {
     case Kind::at:
       guest.at = message.number;
       tell_where_to_stop();
+      break;
+    case Kind::tell:
+      for (const auto& other : guests_)
+        if (other->rank == 0) other->channel.put({Kind::tell, guest.rank, message.key, message.body});
       break;
     default: break;
   }

@@ -28,6 +28,21 @@ struct Patience {
   std::chrono::milliseconds beat = std::chrono::seconds(1);        ///< between heartbeats
   /// What a broken collective says is a consequence; for so long its cause is waited for.
   std::chrono::milliseconds cause = std::chrono::seconds(3);
+  /// Of waiting for others to come until it is said whom for, and from then on between one line and the next.
+  std::chrono::milliseconds word = std::chrono::seconds(5), again = std::chrono::minutes(1);
+};
+
+/// When a wait is to be spoken of.
+class Reminder {
+ public:
+  explicit Reminder(const Patience& patience) : patience_(patience) {}
+  bool due();
+  /// "5 s, 300 s at most": since it was made, and until all ranks must have come.
+  std::string waited() const;
+
+ private:
+  Patience patience_;
+  Deadline begun_ = Clock::now(), next_ = begun_ + patience_.word;
 };
 
 /// How a run came to its end.
@@ -43,7 +58,8 @@ class Hub {
     int ranks = 1;
     Address address = {"127.0.0.1", 0};  ///< to listen at; port 0: a free one
     Patience patience = {};
-    std::function<void(const Failure&)> on_end = {};  ///< called once, in the hub's thread
+    std::function<void(const Failure&)> on_end = {};       ///< called once, in the hub's thread
+    std::function<void(const std::string&)> on_wait = {};  ///< one line on who has not come; in that thread
   };
   /// Error where it cannot listen there.
   explicit Hub(Options options);
@@ -78,6 +94,7 @@ class Hub {
   std::optional<Failure> failure_;
   std::optional<Failure> consequence_;  // waits for its cause
   Deadline consequence_until_, rendezvous_until_;
+  Reminder reminder_{options_.patience};
   std::mutex mutex_;  // of what the other threads see
   std::optional<Failure> from_outside_;
   std::atomic<bool> stop_ = false, done_ = false;

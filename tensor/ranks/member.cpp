@@ -12,43 +12,60 @@
 
 namespace om::ranks {
 
-std::string protocol(int ranks) { return text("onemodel ranks 1, of ", ranks); }
+std::string protocol(int ranks) { return text("onemodel ranks 2, of ", ranks); }
 
 Member::Member(Options options) : options_(std::move(options)), hub_(options_.hub.text()) {
-  const std::string who = text("rank ", options_.rank, " of ", options_.size);
-  const Deadline until = Clock::now() + options_.patience.rendezvous;
-  channel_.emplace(connect_to(options_.hub, until, who));
-  own_host_ = own_of(channel_->socket()).host;
-  channel_->put({Kind::hello, options_.rank, protocol(options_.size), {}});
-  bool welcome = false;
-  Deadline next_beat = Clock::now() + options_.patience.beat;
-  // The hub says itself who is missing; a little later than its deadline nobody is there to say it.
-  for (const Deadline last = until + std::chrono::seconds(5); !welcome;) {
-    if (!channel_->flush()) fail(who, ": the connection to ", hub_, " ended before all ranks had come");
-    pollfd wait{channel_->descriptor(), POLLIN, 0};
-    ::poll(&wait, 1, std::min(milliseconds_to(std::min(last, next_beat)), 200));
-    const bool open = channel_->fill();
-    while (auto message = channel_->take()) {
-      if (message->kind == Kind::welcome) {
-        welcome = true;
-        break;
-      }
-      if (message->kind == Kind::refuse) fail(who, ": ", hub_, " refuses it: ", message->body);
-      if (message->kind == Kind::end) throw RunEnded(message->body);
-    }
-    if (welcome) break;
-    if (!open) fail(who, ": the connection to ", hub_, " ended before all ranks had come");
-    if (Clock::now() >= last) fail(who, ": not all ranks came to ", hub_, " in time");
-    if (Clock::now() >= next_beat) {
-      channel_->put({Kind::beat});
-      next_beat = Clock::now() + options_.patience.beat;
-    }
-  }
+  come_to_hub();
   std::array<int, 2> ends{-1, -1};
   if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) fail("ranks: the system gives no pipe");
   wake_read_ = Socket(ends[0]);
   wake_write_ = Socket(ends[1]);
   thread_ = std::thread([this] { serve(); });
+}
+
+void Member::come_to_hub() {
+  const std::string who = text("rank ", options_.rank, " of ", options_.size);
+  const Deadline until = Clock::now() + options_.patience.rendezvous;
+  Reminder reminder(options_.patience);
+  const auto remind = [&](const auto&... words) {
+    if (options_.on_wait && reminder.due())
+      options_.on_wait(text(who, ": waiting for rank 0 at ", hub_, " (", reminder.waited(), "): ", words...));
+  };
+  channel_.emplace(connect_to(options_.hub, until, who, [&](const std::string& reason) { remind(reason); }));
+  own_host_ = own_of(channel_->socket()).host;
+  channel_->put({Kind::hello, options_.rank, protocol(options_.size), {}});
+  Deadline heard = Clock::now(), last = heard, next_beat = heard + options_.patience.beat;
+  // The hub says itself who is missing; a little later than its deadline nobody is there to say it.
+  for (const Deadline end = until + std::chrono::seconds(5);;) {
+    if (!channel_->flush()) fail(who, ": the connection to ", hub_, " ended before all ranks had come");
+    pollfd wait{channel_->descriptor(), POLLIN, 0};
+    ::poll(&wait, 1, std::min(milliseconds_to(std::min(end, next_beat)), 200));
+    const Deadline now = Clock::now();
+    if (now - last > std::max<Clock::duration>(options_.patience.silence / 4, 2 * options_.patience.beat))
+      heard = now;  // this process was stopped itself
+    last = now;
+    const bool open = channel_->fill();
+    try {
+      while (auto message = channel_->take()) {
+        heard = now;
+        if (message->kind == Kind::welcome) return;
+        if (message->kind == Kind::refuse) fail(who, ": ", hub_, " refuses it: ", message->body);
+        if (message->kind == Kind::end) throw RunEnded(message->body);
+      }
+    } catch (const NoMessage&) {
+      fail(who, ": what answers at ", hub_, " is no run of onemodel");
+    }
+    if (!open) fail(who, ": the connection to ", hub_, " ended before all ranks had come");
+    if (now >= end) fail(who, ": not all ranks came to ", hub_, " in time");
+    if (now - heard > options_.patience.silence)  // a hub sends something every second
+      fail(who, ": what listens at ", hub_, " has not answered for ",
+           std::chrono::duration_cast<std::chrono::seconds>(now - heard).count(), " s");
+    if (now - heard > options_.patience.word) remind("it has been reached and does not answer");
+    if (now >= next_beat) {
+      channel_->put({Kind::beat});
+      next_beat = now + options_.patience.beat;
+    }
+  }
 }
 
 Member::~Member() {
@@ -133,6 +150,7 @@ void Member::take(const Message& message) {
         channel_->put({Kind::at, begun_});
         break;
       case Kind::stop_at: stop_at_ = message.number; break;
+      case Kind::tell: told_.emplace_back(message.key, message.body); break;
       default: break;
     }
   }
@@ -173,6 +191,15 @@ std::string Member::share(const std::string& text) {
   check();
   set(key, text);
   return text;
+}
+
+void Member::tell(const std::string& about, const std::string& line) {
+  send({Kind::tell, 0, about.substr(0, Channel::kMostKey), line});
+}
+
+std::vector<std::pair<std::string, std::string>> Member::told() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(told_, {});
 }
 
 void Member::wish_to_stop() {

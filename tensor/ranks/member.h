@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "tensor/error.h"
 #include "tensor/ranks/hub.h"
@@ -33,6 +35,8 @@ class Member {
     /// The run has ended, and not through this rank: why, and whether the hub is what was lost. Called once,
     /// in the member's thread.
     std::function<void(const std::string& why, bool hub_lost)> on_end = {};
+    /// One line on a hub that is not there, or does not answer; in the constructor.
+    std::function<void(const std::string&)> on_wait = {};
   };
   /// Comes to the hub and waits until all ranks have. Error naming rank and address; RunEnded where the run
   /// ends before it began.
@@ -52,6 +56,12 @@ class Member {
   /// The text of rank 0, to all: the n-th call of one rank meets the n-th of every other.
   std::string share(const std::string& text);
 
+  /// A line for rank 0, about something: what told() gives there. A rank's lines are there before any text
+  /// that it sets later.
+  void tell(const std::string& about, const std::string& line);
+  /// Lines that have come since the last call, each after what it is about.
+  std::vector<std::pair<std::string, std::string>> told();
+
   /// A signal came: the ranks agree where to stop, which is after the last step that one of them has begun.
   void wish_to_stop();
   /// Asked before each step, with those done: whether to stop here; else that step counts as begun. While the
@@ -69,6 +79,7 @@ class Member {
   void finish();
 
  private:
+  void come_to_hub();
   void serve();
   void take(const Message& message);
   void end(const std::string& why, bool hub_lost);
@@ -81,6 +92,7 @@ class Member {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::string, std::string> values_;
+  std::vector<std::pair<std::string, std::string>> told_;
   std::optional<std::string> failure_;
   std::optional<bool> verdict_;  // on what this rank reported
   std::optional<std::int64_t> stop_at_;

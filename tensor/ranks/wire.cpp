@@ -125,7 +125,8 @@ Socket listen_at(Address& address) {
   fail(address.text(), ": cannot listen there: ", std::strerror(error));
 }
 
-Socket connect_to(const Address& address, Deadline deadline, const std::string& who) {
+Socket connect_to(const Address& address, Deadline deadline, const std::string& who,
+                  const std::function<void(const std::string& reason)>& tried) {
   std::string reason;
   const auto begun = Clock::now();
   auto pause = std::chrono::milliseconds(20);
@@ -142,6 +143,7 @@ Socket connect_to(const Address& address, Deadline deadline, const std::string& 
       reason = error.what();
     }
     if (Clock::now() + pause >= deadline) break;
+    if (tried) tried(reason);
     std::this_thread::sleep_for(pause);
     pause = std::min(pause * 2, std::chrono::milliseconds(1000));
   }
@@ -185,7 +187,7 @@ std::optional<Message> Channel::take() {
   if (in_.size() - taken_ < sizeof header) return std::nullopt;
   std::memcpy(&header, in_.data() + taken_, sizeof header);
   if (header.mark != kMark || header.key > kMostKey || header.body > kMostBody)
-    fail(peer_of(socket_).text(), ": what it sends is no message of a run");
+    fail<NoMessage>(peer_of(socket_).text(), ": what it sends is no message of a run");
   if (in_.size() - taken_ - sizeof header < std::size_t{header.key} + header.body) return std::nullopt;
   const std::size_t key = taken_ + sizeof header, body = key + header.key;
   Message message{static_cast<Kind>(header.kind), header.number, in_.substr(key, header.key),

@@ -6,8 +6,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+
+#include "tensor/error.h"
 
 namespace om::ranks {
 
@@ -30,7 +33,14 @@ enum class Kind : std::uint32_t {
   wish_stop,  ///< to the hub: a signal came
   query,      ///< how far are you?
   at,         ///< to the hub: number steps are begun
-  stop_at     ///< stop when number steps are done
+  stop_at,    ///< stop when number steps are done
+  tell        ///< through the hub to rank 0: number is who tells it, key what it is about, body a line
+};
+
+/// What came is no message of a run.
+class NoMessage : public Error {
+ public:
+  using Error::Error;
 };
 
 struct Message {
@@ -65,8 +75,9 @@ class Socket {
 /// Listens at an address; port 0 takes a free one, which `address` then names. Error naming the address.
 Socket listen_at(Address& address);
 /// Connects, again and again until the deadline: who listens may come later. Error naming `who` and the
-/// address.
-Socket connect_to(const Address& address, Deadline deadline, const std::string& who);
+/// address. `tried` is called after each attempt, with what it met.
+Socket connect_to(const Address& address, Deadline deadline, const std::string& who,
+                  const std::function<void(const std::string& reason)>& tried = {});
 /// Of the other end, and of this one: "10.0.0.7:41234".
 Address peer_of(const Socket& socket);
 Address own_of(const Socket& socket);
@@ -86,7 +97,7 @@ class Channel {
 
   /// Takes in what has come; false where the other end is gone.
   bool fill();
-  /// The next whole message. Error where what came is none of ours.
+  /// The next whole message. NoMessage where what came is none of ours.
   std::optional<Message> take();
   void put(const Message& message);
   /// Sends what the connection takes now; false where the other end is gone.

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "autograd/fused.h"
 #include "autograd/node.h"
@@ -96,7 +97,14 @@ TEST(Grad, TellsOfFinalGradientsInTheirOrder) {
     told.push_back(input);
     values.push_back(host(gradient)[0]);
   };
+  std::set<std::size_t> known;
+  options.when_known = [&](const std::vector<std::size_t>& inputs) {
+    EXPECT_TRUE(told.empty());
+    known.insert(inputs.begin(), inputs.end());
+    EXPECT_EQ(known.size(), inputs.size());
+  };
   const std::vector<Tensor> g = grad({sum(late)}, {unused, a, b, c, a}, options);
+  EXPECT_EQ(known, (std::set<std::size_t>{1, 2, 3}));
   EXPECT_EQ(told, (std::vector<std::size_t>{3, 2, 1}));
   EXPECT_EQ(values, (std::vector<double>{2, 4, 17}));
   EXPECT_FALSE(g[0].defined());
@@ -141,6 +149,8 @@ TEST(Grad, TellsOfAnOutputThatIsAnInput) {
   std::vector<std::size_t> told;
   GradOptions options;
   options.when_final = [&](std::size_t input, Tensor&) { told.push_back(input); };
+  std::vector<std::size_t> known;
+  options.when_known = [&](const std::vector<std::size_t>& inputs) { known = inputs; };
   grad({sum(x)}, {x}, options);
   EXPECT_EQ(told, (std::vector<std::size_t>{0}));
   const Tensor y = square(x);

@@ -1,198 +1,22 @@
-// train and bench on several processes: killed at any moment and resumed they end in the same bytes; a rank
-// that hangs, fails or is told to stop ends all of them with one line.
-#include <fcntl.h>
+// train and bench on several processes: a rank that hangs, fails, comes late or is told to stop, and who says
+// what of it.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <map>
-#include <random>
 #include <sstream>
 #include <thread>
 
-#include "tests/examples/fixture.h"
-#include "tests/examples/program.h"
-
-extern char** environ;
-
-#ifdef ONEMODEL_HAS_GLOO
-#define SKIP_WITHOUT_GLOO()
-#else
-#define SKIP_WITHOUT_GLOO() GTEST_SKIP() << "this build has no Gloo (libgloo-dev)"
-#endif
+#include "tensor/ranks/wire.h"
+#include "tests/examples/ranks_fixture.h"
 
 namespace om::test {
 namespace {
 
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
-
-/// The program in the background, with its output in files.
-class Started {
- public:
-  Started(const std::vector<std::string>& arguments, const std::string& log,
-          const std::vector<std::string>& settings = {})
-      : log_(log) {
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 1, (log + ".out").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    posix_spawn_file_actions_addopen(&actions, 2, (log + ".err").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    std::vector<std::string> words = {ONEMODEL_PROGRAM};
-    words.insert(words.end(), arguments.begin(), arguments.end());
-    std::vector<char*> pointers, environment;
-    for (std::string& word : words) pointers.push_back(word.data());
-    pointers.push_back(nullptr);
-    for (const std::string& setting : settings) environment.push_back(const_cast<char*>(setting.c_str()));
-    for (char** inherited = environ; *inherited != nullptr; ++inherited) environment.push_back(*inherited);
-    environment.push_back(nullptr);
-    EXPECT_EQ(
-        ::posix_spawn(&process_, ONEMODEL_PROGRAM, &actions, nullptr, pointers.data(), environment.data()),
-        0);
-    posix_spawn_file_actions_destroy(&actions);
-  }
-  ~Started() {
-    if (process_ > 0) ::kill(process_, SIGKILL), wait();
-  }
-  Started(const Started&) = delete;
-  Started& operator=(const Started&) = delete;
-
-  pid_t process() const { return process_; }
-  /// Its ranks, in their order; empty once they are gone.
-  std::vector<pid_t> ranks() const {
-    std::ifstream file("/proc/" + std::to_string(process_) + "/task/" + std::to_string(process_) +
-                       "/children");
-    return {std::istream_iterator<pid_t>(file), {}};
-  }
-  bool running() {
-    int status = 0;
-    if (process_ > 0 && ::waitpid(process_, &status, WNOHANG) == process_) take(status);
-    return process_ > 0;
-  }
-  /// The exit code, 128 + the signal where one ended it.
-  int wait() {
-    int status = 0;
-    if (process_ > 0 && ::waitpid(process_, &status, 0) == process_) take(status);
-    return code_;
-  }
-  std::string err() const { return text_of(log_ + ".err"); }
-  /// Lines that begin with the program's name.
-  std::vector<std::string> complaints() const {
-    std::vector<std::string> lines;
-    std::istringstream in(err());
-    for (std::string line; std::getline(in, line);)
-      if (line.starts_with("onemodel: ")) lines.push_back(line);
-    return lines;
-  }
-
- private:
-  static std::string text_of(const std::string& path) {
-    std::ostringstream out;
-    out << std::ifstream(path, std::ios::binary).rdbuf();
-    return out.str();
-  }
-  void take(int status) {
-    process_ = -1;
-    code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-
-  std::string log_;
-  pid_t process_ = -1;
-  int code_ = -1;
-};
-
-class RanksProgram : public ProgramTest {
- protected:
-  void SetUp() override { SKIP_WITHOUT_GLOO(); }
-
-  static std::vector<std::string> train(const std::string& out, int iterations, int ranks,
-                                        const std::vector<std::string>& more = {}) {
-    std::vector<std::string> words = {"train",
-                                      "--generator",
-                                      path("generator.safetensors"),
-                                      "--images",
-                                      path("photos"),
-                                      "--val",
-                                      path("photos"),
-                                      "--out",
-                                      path(out),
-                                      "--iterations",
-                                      std::to_string(iterations),
-                                      "--batch",
-                                      "2",
-                                      "--checkpoint-every",
-                                      "3",
-                                      "--sample-every",
-                                      "5",
-                                      "--resume"};
-    if (ranks > 0) words.insert(words.end(), {"--ranks", std::to_string(ranks)});
-    if (more.empty()) words.insert(words.end(), {"--lr", "1e-2"});
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
-  }
-  static std::map<std::string, std::string> files(const std::string& out) {
-    std::map<std::string, std::string> found;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(path(out)))
-      if (entry.is_regular_file())
-        found[std::filesystem::relative(entry.path(), path(out)).string()] = content(entry.path().string());
-    return found;
-  }
-  static std::string difference(const std::map<std::string, std::string>& a,
-                                const std::map<std::string, std::string>& b) {
-    std::string names;
-    for (const auto& [name, bytes] : a)
-      if (!b.contains(name) || b.at(name) != bytes) names += name + ' ';
-    for (const auto& [name, bytes] : b)
-      if (!a.contains(name)) names += name + ' ';
-    return names;
-  }
-  static void until_it_says(const Started& program, const std::string& words) {
-    for (const auto end = Clock::now() + 60s; Clock::now() < end; std::this_thread::sleep_for(5ms))
-      if (program.err().find(words) != std::string::npos) return;
-    ADD_FAILURE() << "it never said '" << words << "': " << program.err();
-  }
-};
-
-TEST_F(RanksProgram, KilledAtAnyMomentAndResumedEndsInTheSameBytes) {
-  constexpr int kSteps = 30, kRanks = 2;
-  const auto begun = Clock::now();
-  ASSERT_EQ(onemodel(train("whole", kSteps, kRanks)).exit_code, 0);
-  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun);
-  const auto whole = files("whole");
-  ASSERT_TRUE(whole.contains("model.safetensors"));
-  std::mt19937 random(7);
-  int killed = 0;
-  for (int moment = 0; moment < 10; ++moment) {
-    const std::string out = "killed" + std::to_string(moment);
-    {
-      Started program(train(out, kSteps, kRanks), path(out + "-log"));
-      std::this_thread::sleep_for(took * (5 + static_cast<int>(random() % 90)) / 100);
-      const std::vector<pid_t> ranks = program.ranks();
-      const std::size_t which = random() % kRanks;
-      const auto at = Clock::now();
-      const bool there = ranks.size() == kRanks && ::kill(ranks[which], SIGKILL) == 0;
-      const int code = program.wait();
-      EXPECT_LT(Clock::now() - at, 30s);
-      if (there && code != 0) {
-        ++killed;
-        EXPECT_EQ(code, 1);
-        const std::vector<std::string> lines = program.complaints();
-        ASSERT_EQ(lines.size(), 1U) << program.err();
-        EXPECT_EQ(lines[0], "onemodel: rank " + std::to_string(which) +
-                                " was killed by signal 9 (Killed); the run ends, its checkpoints are kept");
-      }
-    }
-    ASSERT_EQ(onemodel(train(out, kSteps, kRanks)).exit_code, 0);
-    EXPECT_EQ(difference(whole, files(out)), "") << "moment " << moment;
-  }
-  EXPECT_GE(killed, 5) << "the run was over before it was killed";
-}
 
 TEST_F(RanksProgram, TheLaunchersDeathEndsAllRanks) {
   Started program(train("orphans", 100'000, 2), path("orphans-log"));
@@ -268,8 +92,8 @@ TEST_F(RanksProgram, LaunchersVariablesMakeTheSameRun) {
   const ProgramRun ours = onemodel(train("ours", 6, 2, {"--lr", "1e-2", "--threads", "4"}));
   ASSERT_EQ(ours.exit_code, 0);
   EXPECT_NE(ours.err.find(", 2 threads, "), std::string::npos) << ours.err;  // of 4, for each of 2
-  const auto settings = [](int rank, const std::string& rank_name, const std::string& size_name) {
-    const int port = 21000 + static_cast<int>(::getpid()) % 9000;
+  const int port = free_port();
+  const auto settings = [&](int rank, const std::string& rank_name, const std::string& size_name) {
     return std::vector<std::string>{rank_name + "=" + std::to_string(rank), size_name + "=2",
                                     "MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + std::to_string(port)};
   };
@@ -291,15 +115,9 @@ TEST_F(RanksProgram, LaunchersVariablesMakeTheSameRun) {
 
 // Rank 0 holds the hub where a launcher started the ranks; the others end when it does.
 TEST_F(RanksProgram, ARankZeroThatDiesEndsTheOthers) {
-  const std::vector<std::string> place = {"WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1",
-                                          "MASTER_PORT=" + std::to_string(30000 + ::getpid() % 2000)};
-  const auto with = [&](const char* rank) {
-    std::vector<std::string> settings = place;
-    settings.emplace_back(rank);
-    return settings;
-  };
-  Started first(train("zero", 100'000, 0), path("first-log"), with("RANK=0"));
-  Started second(train("zero", 100'000, 0), path("second-log"), with("RANK=1"));
+  const int port = free_port();
+  Started first(train("zero", 100'000, 0), path("first-log"), rank_of_two(0, port));
+  Started second(train("zero", 100'000, 0), path("second-log"), rank_of_two(1, port));
   until_it_says(first, "2 ranks, ");
   const auto at = Clock::now();
   ::kill(first.process(), SIGKILL);
@@ -307,6 +125,104 @@ TEST_F(RanksProgram, ARankZeroThatDiesEndsTheOthers) {
   EXPECT_LT(Clock::now() - at, 30s);
   ASSERT_EQ(second.complaints().size(), 1U) << second.err();
   EXPECT_NE(second.complaints()[0].find("rank 1: the connection to 127.0.0.1:"), std::string::npos);
+}
+
+// Whoever comes first says after some seconds whom it waits for and where, and the run goes on when they
+// come.
+TEST_F(RanksProgram, WhoIsWaitedForIsSaid) {
+  const int early = free_port(), late = free_port();
+  Started waiting_zero(train("waited", 1, 0), path("zero-log"), rank_of_two(0, early));
+  Started waiting_one(train("came", 1, 0), path("one-log"), rank_of_two(1, late));
+  const std::string zero = "waiting at 127.0.0.1:" + std::to_string(early) +
+                           " for rank 1 of 2 (5 s, 300 s at most)\n",
+                    one = "rank 1 of 2: waiting for rank 0 at 127.0.0.1:" + std::to_string(late) +
+                          " (5 s, 300 s at most): Connection refused\n";
+  until_it_says(waiting_zero, zero);
+  until_it_says(waiting_one, "): Connection refused\n");
+  Started last_one(train("waited", 1, 0), path("last-one-log"), rank_of_two(1, early));
+  Started last_zero(train("came", 1, 0), path("last-zero-log"), rank_of_two(0, late));
+  EXPECT_EQ(last_one.wait(), 0) << last_one.err();
+  EXPECT_EQ(last_zero.wait(), 0) << last_zero.err();
+  EXPECT_EQ(waiting_zero.wait(), 0);
+  EXPECT_EQ(waiting_one.wait(), 0);
+  EXPECT_TRUE(waiting_zero.err().starts_with(zero)) << waiting_zero.err();
+  EXPECT_EQ(waiting_zero.err().find("waiting", zero.size()), std::string::npos);
+  EXPECT_EQ(waiting_one.err(), one);
+  EXPECT_EQ(last_one.err(), "");
+}
+
+TEST_F(RanksProgram, APlaceThatIsTakenIsNamedWithTheRank) {
+  ranks::Address taken = {"127.0.0.1", 0};
+  const ranks::Socket listening = ranks::listen_at(taken);
+  Started zero(train("never", 1, 0), path("zero-log"), rank_of_two(0, taken.port));
+  EXPECT_EQ(zero.wait(), 1);
+  EXPECT_EQ(zero.err(), "onemodel: rank 0 of 2: " + taken.text() +
+                            ": cannot listen there: Address already in use (where the ranks are to meet)\n");
+}
+
+// One of them may be on any machine: it is named. Of those that one command started all see the same.
+TEST_F(RanksProgram, AMistakeOnOneRankNamesIt) {
+  const int port = free_port();
+  Started zero(train("mistake", 1, 0), path("zero-log"), rank_of_two(0, port));
+  Started one(train("mistake", 1, 0, {"--backend", "nothing"}), path("one-log"), rank_of_two(1, port));
+  EXPECT_EQ(one.wait(), 2);
+  EXPECT_EQ(zero.wait(), 1);
+  ASSERT_EQ(one.complaints().size(), 1U) << one.err();
+  EXPECT_TRUE(one.complaints()[0].starts_with("onemodel: rank 1: unknown backend 'nothing'")) << one.err();
+  EXPECT_EQ(zero.complaints().size(), 0U) << zero.err();
+}
+
+TEST_F(RanksProgram, PicturesThatCannotBeReadAreCountedOnce) {
+  std::vector<std::string> words = train("unreadable", 4, 2);
+  for (std::string& word : words)
+    if (word == path("photos")) word = path("mixed");
+  const ProgramRun run = onemodel(words);
+  EXPECT_EQ(run.exit_code, 0);
+  const auto times = [&](const std::string& text) {
+    int count = 0;
+    for (std::size_t at = 0; (at = run.err.find(text, at)) != std::string::npos; ++at) ++count;
+    return count;
+  };
+  EXPECT_EQ(times("broken.png: "), 1) << run.err;
+  EXPECT_EQ(times("skipped 1 unreadable images\n"), 1) << run.err;
+  EXPECT_EQ(times(" unreadable images"), 1) << run.err;
+}
+
+TEST_F(RanksProgram, ADryRunSpeaksOfTheRanks) {
+  const ProgramRun run = onemodel(train("dry", 6, 3, {"--dry-run", "--threads", "3"}));
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_TRUE(run.out.starts_with(
+      "ranks                      3, 2 images each in a step, 6 together; of each of them:\npeak memory "))
+      << run.out;
+  EXPECT_NE(run.out.find("\nsummed over ranks, a step  0.0 MiB at once\n"), std::string::npos) << run.out;
+  EXPECT_NE(run.out.find("\n  copies of a part         0."), std::string::npos) << run.out;
+  EXPECT_FALSE(std::filesystem::exists(path("dry")));
+  // as one of those that a launcher started: rank 0 says it
+  const int port = free_port();
+  for (const int rank : {0, 1}) {
+    Started launched(train("dry", 6, 0, {"--dry-run", "--threads", "3"}), path("dry-log"),
+                     rank_of_two(rank, port));
+    EXPECT_EQ(launched.wait(), 0) << launched.err();
+    EXPECT_EQ(launched.out().starts_with("ranks                      2, 2 images each"), rank == 0);
+    EXPECT_EQ(launched.out().empty(), rank == 1);
+  }
+  EXPECT_EQ(onemodel(train("dry", 6, 0, {"--dry-run", "--ranks", "0"})).exit_code, 2);
+  const ProgramRun alone = onemodel(train("dry", 6, 0, {"--dry-run"}));
+  EXPECT_TRUE(alone.out.starts_with("peak memory ")) << alone.out;
+  EXPECT_EQ(alone.out.find("ranks"), std::string::npos) << alone.out;
+}
+
+// A bench keeps nothing on the way, and says nothing of it.
+TEST_F(RanksProgram, ABenchThatDiesSaysSo) {
+  Started bench({"bench", "--ranks", "2", "--size", "16", "--width", "0.05", "--no-lpips", "--batches", "1,2",
+                 "--runs", "3"},
+                path("bench-log"));
+  until_it_says(bench, "on 2 ranks done");
+  ASSERT_EQ(bench.ranks().size(), 2U);
+  ::kill(bench.ranks()[0], SIGKILL);
+  EXPECT_EQ(bench.wait(), 1);
+  ASSERT_EQ(bench.complaints().size(), 1U) << bench.err();
+  EXPECT_EQ(bench.complaints()[0], "onemodel: rank 0 was killed by signal 9 (Killed); the run ends");
 }
 
 TEST_F(RanksProgram, BenchTimesRanksAndDrawsAStep) {

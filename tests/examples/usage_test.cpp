@@ -172,7 +172,11 @@ TEST_F(UsageTest, WrongUsageIsTwo) {
   expect_error(2, {"info", generator, "--seed", "many"}, "--seed");
   expect_error(2, {"info", generator, "--backend", "abacus"}, "unknown backend 'abacus'");
   expect_error(2, {"generate", "--generator", generator}, "--out is required");
-  expect_error(2, {"generate", "--generator", generator, "--out"}, "--out");
+  expect_error(2, {"generate", "--generator", generator, "--out"},
+               "generate: --out expects DIR, got nothing");
+  expect_error(2, {"generate", "--out", out, "--out", out}, "generate: --out is given more than once");
+  expect_error(2, {"train", "--gpus", "3", "--ranks", "2"}, "train: --ranks is given more than once");
+  expect_error(2, {"import", generator, "-o"}, "import: --out expects OUT, got nothing");
   const auto generate = [&](const Words& more) {
     Words words = {"generate", "--generator", generator, "--out", out};
     words.insert(words.end(), more.begin(), more.end());

@@ -5,13 +5,11 @@
 #include <sys/socket.h>
 
 #include <atomic>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
 
 #include "tensor/error.h"
-#include "tensor/ranks/environment.h"
 #include "tests/harness/ranks.h"
 
 namespace om {
@@ -103,6 +101,34 @@ TEST(Ranks, AMessageMayComeByteByByte) {
   EXPECT_EQ(answer->kind, Kind::welcome);
 }
 
+// A message is none until all of it is there, wherever the connection cuts it.
+TEST(Ranks, AMessageIsTakenWholeOrNotAtAll) {
+  ranks::Address address = {"127.0.0.1", 0};
+  const ranks::Socket listening = ranks::listen_at(address);
+  Raw sender(address);
+  ranks::Channel receiver{ranks::Socket(::accept(listening.get(), nullptr, nullptr))};
+  const std::string key = "key", body = "and body";
+  std::string bytes("1rmo\7\0\0\0\5\0\0\0\0\0\0\0\3\0\0\0\10\0\0\0", 24);
+  bytes += key + body;
+  const auto arrives = [&] {
+    pollfd wait{receiver.descriptor(), POLLIN, 0};
+    ASSERT_EQ(::poll(&wait, 1, 5000), 1);
+    ASSERT_TRUE(receiver.fill());
+  };
+  for (int turn = 0; turn < 2; ++turn) {
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      EXPECT_FALSE(receiver.take().has_value()) << i << " bytes";
+      sender.send_bytes(bytes.substr(i, 1));
+      arrives();
+    }
+    const auto message = receiver.take();
+    ASSERT_TRUE(message.has_value());
+    EXPECT_EQ(message->number, 5);
+    EXPECT_EQ(message->key, key);
+    EXPECT_EQ(message->body, body);
+  }
+}
+
 TEST(Ranks, AStrangerDisturbsNobody) {
   Hub hub({.ranks = 2});
   Raw stranger(hub.address());
@@ -132,6 +158,128 @@ TEST(Ranks, WhoDoesNotComeIsNamed) {
   EXPECT_LT(Clock::now() - begun, 10s);
   for (const std::string& line : said)
     EXPECT_EQ(line, text("2 of 4 ranks came to ", hub.address().text(), " within 0 s; missing: 1, 3"));
+}
+
+/// Waits for so long that it is spoken of, once.
+constexpr Patience kSpoken = {
+    .rendezvous = 1100ms, .silence = 600ms, .beat = 50ms, .cause = 300ms, .word = 100ms, .again = 1min};
+
+TEST(Ranks, AWaitIsSpokenOfAtIntervals) {
+  ranks::Reminder once(kSpoken), often({.word = 0ms, .again = 20ms}), never({.word = 1min, .again = 0ms});
+  EXPECT_FALSE(once.due());
+  EXPECT_TRUE(often.due());
+  EXPECT_EQ(often.waited(), "0 s, 300 s at most");
+  std::this_thread::sleep_for(110ms);
+  EXPECT_TRUE(once.due());
+  EXPECT_FALSE(once.due());
+  EXPECT_TRUE(often.due());
+  EXPECT_FALSE(never.due());
+}
+
+TEST(Ranks, WhoIsWaitedForIsSaid) {
+  std::vector<std::string> lines;
+  std::mutex mutex;
+  Hub hub({.ranks = 4, .patience = kSpoken, .on_wait = [&](const std::string& line) {
+             const std::lock_guard lock(mutex);
+             lines.push_back(line);
+           }});
+  Raw first(hub.address()), third(hub.address());
+  first.send({Kind::hello, 0, ranks::protocol(4), {}});
+  third.send({Kind::hello, 2, ranks::protocol(4), {}});
+  for (const auto until = Clock::now() + 400ms; Clock::now() < until; std::this_thread::sleep_for(50ms))
+    for (Raw* raw : {&first, &third}) raw->send({Kind::beat});
+  {
+    const std::lock_guard lock(mutex);
+    ASSERT_EQ(lines.size(), 1U);
+    EXPECT_EQ(lines[0], text("waiting at ", hub.address().text(), " for ranks 1, 3 of 4 (0 s, 1 s at most)"));
+  }
+  Raw(hub.address()).send({Kind::hello, 3, ranks::protocol(4), {}});
+  for (Raw* raw : {&first, &third}) raw->send({Kind::beat});
+}
+
+TEST(Ranks, OfManyWhoAreWaitedForSomeAreNamed) {
+  std::string said;
+  std::mutex mutex;
+  Hub hub({.ranks = 100, .patience = kSpoken, .on_wait = [&](const std::string& line) {
+             const std::lock_guard lock(mutex);
+             said = line;
+           }});
+  for (const auto until = Clock::now() + 5s; Clock::now() < until; std::this_thread::sleep_for(10ms)) {
+    const std::lock_guard lock(mutex);
+    if (!said.empty()) break;
+  }
+  const std::lock_guard lock(mutex);
+  EXPECT_TRUE(
+      holds(said, "for ranks 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 and 84 more of 100 ("))
+      << said;
+}
+
+/// What a rank says of an address where no hub is: while it waits, and in the end.
+std::pair<std::vector<std::string>, std::string> said_at(const ranks::Address& address) {
+  std::vector<std::string> waiting;
+  const std::string end = thrown_by([&] {
+    Member(
+        {.rank = 3, .size = 8, .hub = address, .patience = kSpoken, .on_wait = [&](const std::string& line) {
+           waiting.push_back(line);
+         }});
+  });
+  return {waiting, end};
+}
+
+TEST(Ranks, ARankSaysThatNobodyAnswers) {
+  ranks::Address free = {"127.0.0.1", 0};
+  { const ranks::Socket taken = ranks::listen_at(free); }
+  const auto [waiting, end] = said_at(free);
+  ASSERT_EQ(waiting.size(), 1U);
+  EXPECT_EQ(waiting[0], text("rank 3 of 8: waiting for rank 0 at ", free.text(),
+                             " (0 s, 1 s at most): Connection refused"));
+  EXPECT_TRUE(end.starts_with(text("rank 3 of 8: nobody answers at ", free.text(), " ("))) << end;
+}
+
+// A port that something else has: it takes connections and says nothing, or what no hub says.
+TEST(Ranks, ARankSaysThatWhatListensIsNoHub) {
+  ranks::Address address = {"127.0.0.1", 0};
+  const ranks::Socket mute = ranks::listen_at(address);
+  const auto [waiting, end] = said_at(address);
+  ASSERT_EQ(waiting.size(), 1U);
+  EXPECT_TRUE(holds(waiting[0], "): it has been reached and does not answer")) << waiting[0];
+  EXPECT_EQ(end, text("rank 3 of 8: what listens at ", address.text(), " has not answered for 0 s"));
+}
+
+TEST(Ranks, ARankSaysThatWhatAnswersIsNoHub) {
+  ranks::Address address = {"127.0.0.1", 0};
+  const ranks::Socket listening = ranks::listen_at(address);
+  std::thread server([&] {
+    const ranks::Socket guest(::accept(listening.get(), nullptr, nullptr));
+    const std::string answer = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
+    EXPECT_EQ(::send(guest.get(), answer.data(), answer.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(answer.size()));
+    std::this_thread::sleep_for(300ms);
+  });
+  EXPECT_EQ(said_at(address).second,
+            text("rank 3 of 8: what answers at ", address.text(), " is no run of onemodel"));
+  server.join();
+}
+
+TEST(Ranks, RankZeroHearsWhatOthersTell) {
+  EXPECT_EQ(
+      trouble_on_ranks(3,
+                       [](Member& member) {
+                         if (member.rank() != 0) {
+                           member.tell("pictures", text("of rank ", member.rank()));
+                           member.set(text("then/", member.rank()), "");
+                           if (member.share("") != "heard" || !member.told().empty()) fail("another");
+                           return;
+                         }
+                         for (int rank = 1; rank < 3; ++rank) member.get(text("then/", rank));
+                         std::multiset<std::string> lines;
+                         for (const auto& [about, line] : member.told()) lines.insert(about + ' ' + line);
+                         if (lines != std::multiset<std::string>{"pictures of rank 1", "pictures of rank 2"})
+                           fail(lines.size(), " lines");
+                         if (!member.told().empty()) fail("told twice");
+                         member.share("heard");
+                       }),
+      "");
 }
 
 TEST(Ranks, NobodyThereIsOneLineWithRankAndAddress) {
@@ -325,90 +473,6 @@ TEST(Ranks, TheProcessThatStartedThemMayEndThem) {
   for (const std::string& line : said) EXPECT_EQ(line, "rank 1 was killed by signal 9");
   // one that comes too late hears the same
   EXPECT_THROW(Member({.rank = 0, .size = 2, .hub = hub.address()}), ranks::RunEnded);
-}
-
-std::optional<ranks::Launch> launched(const std::map<std::string, std::string>& variables) {
-  return ranks::launch_of([&](const char* name) -> const char* {
-    const auto found = variables.find(name);
-    return found == variables.end() ? nullptr : found->second.c_str();
-  });
-}
-
-TEST(RanksEnvironment, KnowsTheLaunchers) {
-  EXPECT_FALSE(launched({}).has_value());
-  EXPECT_FALSE(launched({{"RANK", "0"}, {"WORLD_SIZE", "1"}}).has_value());
-  // a batch script of Slurm's is one process, whatever it has reserved
-  EXPECT_FALSE(launched({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}, {"SLURM_JOB_ID", "7"}}).has_value());
-
-  const auto torchrun = launched({{"RANK", "5"},
-                                  {"WORLD_SIZE", "8"},
-                                  {"LOCAL_RANK", "1"},
-                                  {"LOCAL_WORLD_SIZE", "4"},
-                                  {"MASTER_ADDR", "node7"},
-                                  {"MASTER_PORT", "29500"},
-                                  {"SLURM_PROCID", "2"},
-                                  {"SLURM_STEP_NUM_TASKS", "3"}});
-  ASSERT_TRUE(torchrun.has_value());
-  EXPECT_EQ(torchrun->by, "torchrun");
-  EXPECT_EQ(torchrun->rank, 5);
-  EXPECT_EQ(torchrun->size, 8);
-  EXPECT_EQ(torchrun->local_rank, 1);
-  EXPECT_EQ(torchrun->local_size, 4);
-  EXPECT_EQ(torchrun->hub.text(), "node7:29500");
-  EXPECT_FALSE(torchrun->hub_apart);
-
-  const auto slurm = launched({{"SLURM_PROCID", "3"},
-                               {"SLURM_STEP_NUM_TASKS", "4"},
-                               {"SLURM_LOCALID", "1"},
-                               {"SLURM_STEP_TASKS_PER_NODE", "2(x2)"},
-                               {"SLURM_STEP_NODELIST", "gpu[03-05,9],x"},
-                               {"SLURM_JOB_ID", "77"},
-                               {"SLURM_STEP_ID", "0"},
-                               {"OMPI_COMM_WORLD_RANK", "1"},
-                               {"OMPI_COMM_WORLD_SIZE", "2"}});
-  ASSERT_TRUE(slurm.has_value());
-  EXPECT_EQ(slurm->by, "Slurm");
-  EXPECT_EQ(slurm->rank, 3);
-  EXPECT_EQ(slurm->size, 4);
-  EXPECT_EQ(slurm->local_rank, 1);
-  EXPECT_EQ(slurm->local_size, 2);
-  EXPECT_EQ(slurm->hub.host, "gpu03");
-  EXPECT_GE(slurm->hub.port, 20000);
-  EXPECT_LT(slurm->hub.port, 32000);
-
-  const auto mpi = launched({{"OMPI_COMM_WORLD_RANK", "1"},
-                             {"OMPI_COMM_WORLD_SIZE", "2"},
-                             {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
-                             {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
-                             {"OMPI_MCA_ess_base_jobid", "12345"}});
-  ASSERT_TRUE(mpi.has_value());
-  EXPECT_EQ(mpi->by, "Open MPI");
-  EXPECT_EQ(mpi->local_rank, 1);
-  EXPECT_EQ(mpi->hub.host, "127.0.0.1");
-}
-
-TEST(RanksEnvironment, WhatIsMissingOrMakesNoSenseIsNamed) {
-  const auto said = [](const std::map<std::string, std::string>& variables) {
-    return thrown_by([&] { launched(variables); });
-  };
-  EXPECT_EQ(said({{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_PORT", "1"}}),
-            "MASTER_ADDR is missing: torchrun says that this is rank 1 of 2, not where they meet");
-  EXPECT_EQ(said({{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}}),
-            "MASTER_PORT is missing: the port at a where the ranks meet");
-  EXPECT_EQ(said({{"RANK", "2"}, {"WORLD_SIZE", "2"}}), "RANK expects a number from 0 to 1, got '2'");
-  EXPECT_EQ(said({{"RANK", "x"}, {"WORLD_SIZE", "2"}}), "RANK expects a number from 0 to 1, got 'x'");
-  EXPECT_EQ(said({{"RANK", "0"}, {"WORLD_SIZE", "2x"}}),
-            "WORLD_SIZE expects a number from 1 to 65536, got '2x'");
-  EXPECT_EQ(said({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", "70000"}}),
-            "MASTER_PORT expects a number from 1 to 65535, got '70000'");
-}
-
-TEST(RanksEnvironment, FirstNodeOfAList) {
-  EXPECT_EQ(ranks::first_node("node3"), "node3");
-  EXPECT_EQ(ranks::first_node("a,b"), "a");
-  EXPECT_EQ(ranks::first_node("gpu[03-05,9],x"), "gpu03");
-  EXPECT_EQ(ranks::first_node("gpu[7]"), "gpu7");
-  EXPECT_EQ(ranks::first_node("head,gpu[1-2]"), "head");
 }
 
 }  // namespace

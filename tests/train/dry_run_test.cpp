@@ -10,6 +10,7 @@
 #include "models/stylegan2.h"
 #include "nn/initial.h"
 #include "tensor/registry.h"
+#include "tests/harness/ranks.h"
 #include "tests/train/queued_backend.h"
 #include "tests/train/tiny_run.h"
 #include "train/made_model.h"
@@ -159,6 +160,73 @@ TEST_F(DryRun, PeakOnSeveralThreads) {
 TEST_F(DryRun, PeakOfADenoiser) {
   run_.config.task = "denoise";
   EXPECT_NEAR(predicted_over_measured("denoise"), 1, 0.02);
+}
+
+/// Counts the bytes that go through it to sums.
+class Counted final : public Communicator {
+ public:
+  explicit Counted(Communicator& inner) : Communicator(inner.rank(), inner.size()), inner_(inner) {}
+  std::string description() const override { return inner_.description(); }
+  bool records() const override { return inner_.records(); }
+  void all_reduce(const std::vector<Tensor>& arrays) override {
+    for (const Tensor& array : arrays)
+      bytes += static_cast<std::size_t>(array.elements()) * size_of(array.dtype());
+    inner_.all_reduce(arrays);
+  }
+  void broadcast(const std::vector<Tensor>& arrays, int root) override { inner_.broadcast(arrays, root); }
+  void join() override { inner_.join(); }
+  void barrier() override { inner_.barrier(); }
+  std::size_t bytes = 0;
+
+ private:
+  Communicator& inner_;
+};
+
+/// A rank of several takes the memory that is said of it, and gives to sums as many bytes.
+TEST_F(DryRun, OneOfSeveralRanks) {
+#ifndef ONEMODEL_HAS_GLOO
+  GTEST_SKIP() << "this build has no Gloo (libgloo-dev)";
+#endif
+  run_.config.batch = 2;
+  for (const bool synced : {false, true}) {
+    run_.config.sync_batch_norm = synced;
+    if (synced) run_.config.val = "";  // which takes as much as a step
+    QueuedBackend first(true), second(true);
+    const MemoryPlan plan = plan_training(run_.config, first, 2).front();
+    EXPECT_EQ(plan.ranks, 2);
+    EXPECT_EQ(plan.copies, 0U);  // they lie on the host
+    std::size_t bytes[2] = {};
+    EXPECT_EQ(trouble_on_ranks(2,
+                               [&](ranks::Member& member) {
+                                 Backend& card = member.rank() == 0 ? first : second;
+                                 const auto gloo = make_communicator(card, &member);
+                                 Counted together(*gloo);
+                                 TrainOptions options;
+                                 options.out = run_.out(text("ranks", synced));
+                                 options.member = &member;
+                                 options.together = &together;
+                                 train(run_.config, options, card);
+                                 bytes[member.rank()] = together.bytes;
+                               }),
+              "");
+    for (const std::size_t given : bytes)
+      EXPECT_EQ(given, plan.summed() * static_cast<std::size_t>(run_.config.iterations));
+    const std::size_t measured = first.memory().statistics().peak_bytes;
+    std::printf("%.2f MiB predicted, %.2f measured\n", static_cast<double>(plan.peak()) / (1 << 20),
+                static_cast<double>(measured) / (1 << 20));
+    EXPECT_NEAR(static_cast<double>(plan.peak()) / static_cast<double>(measured), 1, 0.02);
+  }
+}
+
+/// Between processors a sum travels as a copy, one at a time.
+TEST_F(DryRun, CopiesOfSumsBetweenProcessors) {
+  const MemoryPlan alone = plan_training(run_.config, backend("cpu")).front();
+  EXPECT_TRUE(alone.sums.empty());
+  EXPECT_EQ(alone.summed(), 0U);
+  const MemoryPlan plan = plan_training(run_.config, backend("cpu"), 3).front();
+  ASSERT_FALSE(plan.sums.empty());
+  EXPECT_EQ(plan.copies, *std::max_element(plan.sums.begin(), plan.sums.end()));
+  EXPECT_GE(plan.peak(), plan.step_peak + plan.copies);
 }
 
 /// As a card: what is allocated in a recording comes from no other's memory, and stays the recording's.

@@ -6,7 +6,9 @@
 #include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <mutex>
+#include <set>
 
 #include "autograd/all_sum.h"
 #include "autograd/fused.h"
@@ -273,6 +275,31 @@ TEST_P(RanksRun, StoppedAndResumedEndsInTheSameBytes) {
 
 INSTANTIATE_TEST_SUITE_P(All, RanksRun, testing::Values("plain", "synced", "denoise", "twonetworks", "lpips"),
                          [](const auto& info) { return std::string(info.param); });
+
+// A picture that cannot be read may come to any rank, in training and in validation: it is named and counted
+// once, on rank 0.
+TEST(RanksTrain, PicturesThatCannotBeReadAreNamedOnce) {
+  SKIP_WITHOUT_GLOO();
+  TinyRun tiny;                 // one of six
+  for (int i = 1; i <= 3; ++i)  // each rank has one to validate
+    std::ofstream(std::filesystem::path(tiny.config.val) / text("broken", i, ".png")) << "no image";
+  tiny.config.iterations = 8;
+  std::mutex mutex;
+  std::vector<std::pair<int, std::string>> said;
+  const TrainResult result = run_on(3, tiny, "run", false, [&](int rank, TrainOptions& options) {
+    options.log = [&, rank](const std::string& line) {
+      const std::lock_guard lock(mutex);
+      if (contains(line, "(skipped)")) said.emplace_back(rank, line);
+    };
+  });
+  EXPECT_EQ(result.unreadable, 4);
+  std::set<std::string> lines;
+  for (const auto& [rank, line] : said) {
+    EXPECT_EQ(rank, 0) << line;
+    EXPECT_TRUE(lines.insert(line).second) << line;
+  }
+  EXPECT_EQ(lines.size(), 4U);
+}
 
 // The global order is that of one rank with all the images: the first loss, before any step, is the same.
 TEST(RanksTrain, ShareOutTheBatchOfOneRank) {
