@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <map>
 #include <span>
+#include <string_view>
 
 #include "io/atomic_file.h"
 #include "io/bytes.h"
@@ -44,6 +45,28 @@ void write(const Group& group, const DotGraph& graph, const std::string& indent,
     out += indent + "}\n";
   }
 }
+
+/// A model's graph is some seven thousand pixels wide, and empty in its corner: a browser that opens the file
+/// shows all of it, at a click (or Enter) that place in full size, and at the next all of it again.
+constexpr std::string_view kZoom = R"(<script><![CDATA[
+"use strict";
+const root = document.documentElement, full = ["width", "height"].map((name) => [name, root.getAttribute(name)]);
+let all = false;
+function turn(x, y) {
+  const place = new DOMPoint(x, y).matrixTransform(root.getScreenCTM().inverse());
+  all = !all;
+  for (const [name, value] of full) root.setAttribute(name, all ? "100%" : value);
+  root.style.cursor = all ? "zoom-in" : "zoom-out";
+  const now = place.matrixTransform(root.getScreenCTM());
+  window.scrollBy(now.x - window.innerWidth / 2, now.y - window.innerHeight / 2);
+}
+turn(0, 0);
+root.addEventListener("click", (event) => turn(event.clientX, event.clientY));
+window.addEventListener("keydown", (event) => {
+  if (event.key === "Enter") turn(window.innerWidth / 2, window.innerHeight / 2);
+});
+]]></script>
+)";
 
 /// What `dot` writes to `output`; why there is nothing, in a line.
 std::string run_dot(const std::string& input, const std::string& output) {
@@ -116,6 +139,7 @@ void write_graph(const std::string& path, const DotGraph& graph) {
   const auto source = open_source(folder + "/graph.svg");
   std::string svg(source->size(), '\0');
   source->read_at(0, std::as_writable_bytes(std::span(svg)));
+  if (const std::size_t end = svg.rfind("</svg>"); end != std::string::npos) svg.insert(end, kZoom);
   write_file(path, std::as_bytes(std::span(svg)));
 }
 

@@ -23,8 +23,9 @@ struct DotGraph {
 /// The same graph gives the same text.
 std::string dot_text(const DotGraph& graph);
 
-/// Writes a .dot file, or an .svg through Graphviz's program `dot`. UsageError for other endings; Error
-/// where the program is not there or fails, or the file cannot be written.
+/// Writes a .dot file, or an .svg through Graphviz's program `dot`, which a browser shows whole, or a place
+/// of it in full size. UsageError for other endings; Error where the program is not there or fails, or the
+/// file cannot be written.
 void write_graph(const std::string& path, const DotGraph& graph);
 
 /// UsageError where write_graph() would not know the ending.

@@ -222,5 +222,20 @@ class GraphTest(PageTest):
             for word in ("latent_encoder", "noise_encoder", "decoder", "start_block", "conv2d"):
                 self.assertIn(word, says)
             self.assertGreater(self.browser.run("return document.querySelectorAll('g.node').length"), 100)
+            # all of it at first, at a click the place in full size, and back
+            outside = """return [...document.querySelectorAll('g.node')].map((g) => g.getBoundingClientRect()).filter((box) =>
+                box.left < 0 || box.top < 0 || box.right > innerWidth || box.bottom > innerHeight).length"""
+            box = """const box = document.querySelectorAll('g.node')[7].getBoundingClientRect();
+                return [box.left + box.width / 2, box.top + box.height / 2, box.height]"""
+            self.assertEqual(self.browser.run(outside), 0)
+            x, y, small = self.browser.run(box)
+            self.browser.run("document.documentElement.dispatchEvent(new MouseEvent('click', {clientX: arguments[0], clientY: arguments[1]}))", x, y)
+            self.assertGreater(self.browser.run(outside), 0)
+            x, y, large = self.browser.run(box)
+            self.assertTrue(0 < x < 1280 and 0 < y < 900, (x, y))
+            self.assertGreater(large, 3 * small)
+            self.keep(f"graph-{name}-place")
+            self.browser.keys(KEYS["enter"])
+            self.assertEqual(self.browser.run(outside), 0)
             self.keep(f"graph-{name}")
         self.assertEqual(self.browser.console(), [])

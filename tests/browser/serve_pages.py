@@ -96,6 +96,10 @@ class ServeTest(PageTest):
         b.type("#map-3", KEYS["end"])
         b.until(f"const now = (() => {{ {MADE} }})(); return now !== arguments[0]", first)
         self.assertEqual(b.run("return document.querySelector('label[for=map-3] + output').textContent"), "3")
+        expected = b.run_async("""const done = arguments[arguments.length - 1];
+            ask('/api/picture', {picture: pictures.a.picture, maps: 'predicted', factors: model.maps.map((_, i) => (i === 3 ? 3 : 1))})
+              .then((answer) => done(answer.picture));""")
+        b.until(f"return (() => {{ {MADE} }})() === arguments[0]", expected)
         before = b.run(MADE)
         b.drag("#map-5", [(0, 0), (15, 0), (30, 0), (40, 0)])
         b.until(f"const now = (() => {{ {MADE} }})(); return now !== arguments[0]", before)
