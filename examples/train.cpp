@@ -151,8 +151,8 @@ using Lines = std::vector<std::pair<std::string, std::string>>;
 void add_ranks(Lines& lines, const MemoryPlan& plan, const TrainConfig& config) {
   const std::int64_t images = config.batch * plan.ranks;
   lines.insert(lines.begin(),
-               {"ranks", fmt::format("{}, {} images each in a step, {} together; of each of them:",
-                                     plan.ranks, config.batch, images)});
+               {"ranks", fmt::format("{}, {} image{} each in a step, {} together; of each of them:",
+                                     plan.ranks, config.batch, config.batch == 1 ? "" : "s", images)});
   const std::size_t largest = *std::max_element(plan.sums.begin(), plan.sums.end());
   lines.emplace_back("summed over ranks, a step",
                      plan.sums.size() == 1 ? mebibytes(plan.summed()) + " at once"

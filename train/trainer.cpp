@@ -182,8 +182,8 @@ TrainResult Run::operator()() {
   start_or_resume();
   log(precision_header(precision_named(config_.precision), backend_));
   if (ranks_.several())
-    log(fmt::format("{} ranks, {} images each in a step; {}", ranks_.size(), config_.batch,
-                    ranks_.together()->description()));
+    log(fmt::format("{} ranks, {} image{} each in a step; {}", ranks_.size(), config_.batch,
+                    config_.batch == 1 ? "" : "s", ranks_.together()->description()));
   if (state_.iteration == 0 && !show_pictures(true)) return result(true);
   if (!state_.settled && !settle(true)) return result(true);
   while (state_.iteration < total_) {

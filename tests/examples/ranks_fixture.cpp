@@ -141,11 +141,14 @@ std::string RanksProgram::difference(const std::map<std::string, std::string>& a
   return names;
 }
 
-void RanksProgram::until_it_says(const Started& program, const std::string& words) {
+void RanksProgram::until_it_says(Started& program, const std::string& words) {
   using namespace std::chrono_literals;
   for (const auto end = std::chrono::steady_clock::now() + 60s; std::chrono::steady_clock::now() < end;
-       std::this_thread::sleep_for(5ms))
+       std::this_thread::sleep_for(5ms)) {
+    const bool running = program.running();
     if (program.err().find(words) != std::string::npos) return;
+    if (!running) break;
+  }
   ADD_FAILURE() << "it never said '" << words << "': " << program.err();
 }
 

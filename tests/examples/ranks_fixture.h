@@ -54,7 +54,7 @@ class RanksProgram : public ProgramTest {
   /// Names of those that differ.
   static std::string difference(const std::map<std::string, std::string>& a,
                                 const std::map<std::string, std::string>& b);
-  static void until_it_says(const Started& program, const std::string& words);
+  static void until_it_says(Started& program, const std::string& words);
   /// A port that was free a moment ago.
   static int free_port();
 };
