@@ -179,22 +179,20 @@ TEST(Ranks, AWaitIsSpokenOfAtIntervals) {
 TEST(Ranks, WhoIsWaitedForIsSaid) {
   std::vector<std::string> lines;
   std::mutex mutex;
-  Hub hub({.ranks = 4, .patience = kSpoken, .on_wait = [&](const std::string& line) {
+  const Patience patience = {.rendezvous = 30s, .word = 500ms, .again = 1min};
+  Hub hub({.ranks = 4, .patience = patience, .on_wait = [&](const std::string& line) {
              const std::lock_guard lock(mutex);
              lines.push_back(line);
            }});
   Raw first(hub.address()), third(hub.address());
   first.send({Kind::hello, 0, ranks::protocol(4), {}});
   third.send({Kind::hello, 2, ranks::protocol(4), {}});
-  for (const auto until = Clock::now() + 400ms; Clock::now() < until; std::this_thread::sleep_for(50ms))
-    for (Raw* raw : {&first, &third}) raw->send({Kind::beat});
-  {
-    const std::lock_guard lock(mutex);
-    ASSERT_EQ(lines.size(), 1U);
-    EXPECT_EQ(lines[0], text("waiting at ", hub.address().text(), " for ranks 1, 3 of 4 (0 s, 1 s at most)"));
-  }
-  Raw(hub.address()).send({Kind::hello, 3, ranks::protocol(4), {}});
-  for (Raw* raw : {&first, &third}) raw->send({Kind::beat});
+  std::this_thread::sleep_for(1s);
+  const std::lock_guard lock(mutex);
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_TRUE(lines[0].starts_with(text("waiting at ", hub.address().text(), " for ranks 1, 3 of 4 (")))
+      << lines[0];
+  EXPECT_TRUE(lines[0].ends_with(" s, 30 s at most)")) << lines[0];
 }
 
 TEST(Ranks, OfManyWhoAreWaitedForSomeAreNamed) {
@@ -231,8 +229,9 @@ TEST(Ranks, ARankSaysThatNobodyAnswers) {
   { const ranks::Socket taken = ranks::listen_at(free); }
   const auto [waiting, end] = said_at(free);
   ASSERT_EQ(waiting.size(), 1U);
-  EXPECT_EQ(waiting[0], text("rank 3 of 8: waiting for rank 0 at ", free.text(),
-                             " (0 s, 1 s at most): Connection refused"));
+  EXPECT_TRUE(waiting[0].starts_with(text("rank 3 of 8: waiting for rank 0 at ", free.text(), " (")))
+      << waiting[0];
+  EXPECT_TRUE(waiting[0].ends_with(" s, 1 s at most): Connection refused")) << waiting[0];
   EXPECT_TRUE(end.starts_with(text("rank 3 of 8: nobody answers at ", free.text(), " ("))) << end;
 }
 
@@ -243,7 +242,9 @@ TEST(Ranks, ARankSaysThatWhatListensIsNoHub) {
   const auto [waiting, end] = said_at(address);
   ASSERT_EQ(waiting.size(), 1U);
   EXPECT_TRUE(holds(waiting[0], "): it has been reached and does not answer")) << waiting[0];
-  EXPECT_EQ(end, text("rank 3 of 8: what listens at ", address.text(), " has not answered for 0 s"));
+  EXPECT_TRUE(
+      end.starts_with(text("rank 3 of 8: what listens at ", address.text(), " has not answered for ")))
+      << end;
 }
 
 TEST(Ranks, ARankSaysThatWhatAnswersIsNoHub) {
