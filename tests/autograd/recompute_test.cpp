@@ -12,26 +12,18 @@
 #include "autograd/precision.h"
 #include "autograd/random.h"
 #include "tensor/registry.h"
+#include "tests/harness/message.h"
 
 namespace om {
 namespace {
 
+using test::message;
 using Tensors = std::vector<Tensor>;
 
 /// A value that wants a gradient, drawn from a seed.
 Tensor leaf(std::uint64_t seed, const Shape& shape, double scale = 1) {
   RandomSource random(seed, backend("cpu"));
   return require_grad(random.normal(shape) * scale);
-}
-
-template <class Body>
-std::string error_of(Body&& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 /// Three blocks y = f(x, s) with two parameters each, and the gradients of a function of the last y that uses
@@ -174,25 +166,25 @@ TEST(Recompute, RefusesWhatItCannotDo) {
   const RecomputeScope scope(true);
   const Tensor x = leaf(1, {3}), w = leaf(2, {3}), unused = leaf(3, {3});
   const auto product = [&](const Tensors& in) { return in[0] * w; };
-  EXPECT_EQ(error_of([&] { grad({sum(recompute(product, {x}, {w}))}, {x}, {.create_graph = true}); }),
+  EXPECT_EQ(message([&] { grad({sum(recompute(product, {x}, {w}))}, {x}, {.create_graph = true}); }),
             "recompute: gives first derivatives alone; create_graph is not for what it computed");
   EXPECT_EQ(
-      error_of([&] { grad({sum(recompute(product, {x}))}, {x}); }),
+      message([&] { grad({sum(recompute(product, {x}))}, {x}); }),
       "recompute: its function uses a tensor that wants a gradient (leaf [3]) and is none of its inputs "
       "and parameters");
   const Tensor derived = w * 2;
   const auto captured = [&](const Tensors& in) { return in[0] * derived; };
-  EXPECT_NE(error_of([&] { grad({sum(recompute(captured, {x}))}, {x}); }).find("(affine [3])"),
+  EXPECT_NE(message([&] { grad({sum(recompute(captured, {x}))}, {x}); }).find("(affine [3])"),
             std::string::npos);
-  EXPECT_EQ(error_of([&] {
+  EXPECT_EQ(message([&] {
               grad({sum(recompute(product, {x, unused}, {w}))}, {x, unused});
             }),
             "recompute: its function does not use input 1");
-  EXPECT_EQ(error_of([&] {
+  EXPECT_EQ(message([&] {
               grad({sum(recompute(product, {x}, {w, unused}))}, {x, unused});
             }),
             "recompute: its function does not use parameter 1");
-  EXPECT_EQ(error_of([&] { recompute(product, Tensors(40, x)); }),
+  EXPECT_EQ(message([&] { recompute(product, Tensors(40, x)); }),
             "recompute: takes at most 31 inputs and parameters, got 40");
   // and what was refused leaves nothing behind
   EXPECT_EQ(grad({sum(recompute(product, {x}, {w}))}, {x})[0].to_host<float>(), w.to_host<float>());
@@ -205,7 +197,7 @@ TEST(Recompute, OverwrittenInputsAndParametersAreErrors) {
   for (const Tensor& overwritten : {x, w}) {
     const Tensor y = sum(recompute(product, {x}, {w}));
     overwritten.fill(1);
-    EXPECT_NE(error_of([&] { grad({y}, {x}); }).find("recompute: a kept input ([3]) was overwritten"),
+    EXPECT_NE(message([&] { grad({y}, {x}); }).find("recompute: a kept input ([3]) was overwritten"),
               std::string::npos);
   }
 }

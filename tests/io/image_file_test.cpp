@@ -8,6 +8,7 @@
 
 #include "io/image.h"
 #include "tensor/error.h"
+#include "tests/harness/message.h"
 #include "tests/io/image_bytes.h"
 #include "tests/io/scratch_folder.h"
 
@@ -15,16 +16,6 @@ namespace om::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-template <class E, class Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "";
-}
 
 TEST(ImageFile, TheContentDecidesNotTheName) {
   const ScratchFolder folder;
@@ -38,7 +29,7 @@ TEST(ImageFile, TheContentDecidesNotTheName) {
 TEST(ImageFile, ReadingNamesFileAndReason) {
   const ScratchFolder folder;
   const auto reason = [&](const char* name) {
-    const std::string line = message_of<InputError>([&] { read_image(folder / name); });
+    const std::string line = message<InputError>([&] { read_image(folder / name); });
     EXPECT_EQ(line.rfind((folder / name).string() + ": ", 0), 0U) << line;
     return line;
   };
@@ -70,15 +61,7 @@ TEST(ImageFile, UnwritableIsAnErrorButNotBadInput) {
   const ScratchFolder folder;
   const fs::path file = folder / "no/such/folder/a.png";
   EXPECT_THROW(write_png(file, Image(2, 2)), Error);
-  EXPECT_EQ(message_of<InputError>([&] {
-              try {
-                write_png(file, Image(2, 2));
-              } catch (const InputError&) {
-                throw;
-              } catch (const Error&) {
-              }
-            }),
-            "");
+  EXPECT_TRUE(message<InputError>([&] { write_png(file, Image(2, 2)); }).starts_with("another error: "));
   fs::create_directory(folder / "taken.png");
   EXPECT_THROW(write_png(folder / "taken.png", Image(2, 2)), Error);
 }
@@ -98,7 +81,7 @@ TEST(ImageFile, FailedWriteKeepsTheOldFile) {
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   const struct rlimit tight = {4096, before.rlim_max};
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &tight), 0);
-  const std::string line = message_of<Error>([&] { write_png(folder / "a.png", noise); });
+  const std::string line = message<Error>([&] { write_png(folder / "a.png", noise); });
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
 

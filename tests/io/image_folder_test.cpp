@@ -12,6 +12,7 @@
 
 #include "io/resize.h"
 #include "tensor/error.h"
+#include "tests/harness/message.h"
 #include "tests/io/scratch_folder.h"
 
 namespace om::test {
@@ -108,13 +109,8 @@ TEST(ImageFolder, ListsImagesSortedByName) {
 
 TEST(ImageFolder, MissingEmptyOrNoFolder) {
   const ScratchFolder folder;
-  const auto reason = [](const fs::path& path) -> std::string {
-    try {
-      ImageFolder listed(path);
-    } catch (const InputError& error) {
-      return error.what();
-    }
-    return "";
+  const auto reason = [](const fs::path& path) {
+    return message<InputError>([&] { ImageFolder listed(path); });
   };
   EXPECT_EQ(reason(folder / "missing"), (folder / "missing").string() + ": no such folder");
   EXPECT_EQ(reason(folder.path()), folder.path().string() + ": holds no readable image");

@@ -10,21 +10,13 @@
 
 #include "tensor/cache_folder.h"
 #include "tensor/error.h"
+#include "tests/harness/message.h"
 
 namespace om {
 namespace {
 
-std::string words_of(const auto& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 TEST(Library, MissingOnesAreNamedWithWhereTheyWereLookedFor) {
-  const std::string words = words_of([] {
+  const std::string words = test::message([] {
     Library({.backend = "abacus",
              .file = "libabacus.so.7",
              .purpose = "sums need beads",
@@ -43,7 +35,7 @@ TEST(Library, FunctionsAreFoundOrNamed) {
   double (*root)(double) = library.find("sqrt");
   ASSERT_NE(root, nullptr);
   EXPECT_EQ(root(9.0), 3.0);
-  EXPECT_EQ(words_of([&] { library.find("no_such_root"); }),
+  EXPECT_EQ(test::message([&] { library.find("no_such_root"); }),
             "abacus: libm.so.6 has no function no_such_root: it is too old");
 }
 

@@ -7,20 +7,13 @@
 
 #include "io/bytes.h"
 #include "tensor/error.h"
+#include "tests/harness/message.h"
 #include "tests/io/scratch_folder.h"
 
 namespace om {
 namespace {
 
-template <class E>
-std::string message(const auto& run) {
-  try {
-    run();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no such error";
-}
+using test::message;
 
 std::string complaint(const std::string& json) {
   TrainConfig config;
@@ -148,7 +141,7 @@ TEST(Config, IsCheckedAsAWhole) {
   config.generator = "g";
   EXPECT_EQ(problem().substr(0, 19), "'images' is missing");
   config.images = "i";
-  EXPECT_EQ(problem(), "no such error");
+  EXPECT_EQ(problem(), "no error");
   config.latent = "w";
   EXPECT_EQ(problem(), "'latent' must be wplus or z, got 'w'");
   config.latent = "z";

@@ -17,16 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-template <class E>
-std::string message(const auto& run) {
-  try {
-    run();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no such error";
-}
-
 class Resume : public testing::Test {
  protected:
   void stop_after(int step, const std::string& name) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/harness/message.h"
 #include "tests/io/scratch_folder.h"
 #include "train/trainer.h"
 
@@ -45,19 +46,6 @@ struct StopAfter {
   std::atomic<bool> flag = false;
   TrainOptions options;
 };
-
-/// The message of the E that `run` ends in.
-template <class E>
-std::string message(const auto& run) {
-  try {
-    run();
-  } catch (const E& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    return std::string("another error: ") + error.what();
-  }
-  return "no error";
-}
 
 inline bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
