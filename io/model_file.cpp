@@ -259,7 +259,9 @@ std::unique_ptr<Autoencoder> load_autoencoder(const std::string& path, Backend& 
     other.say = options.say;
     model.decoder = load_generator(generator, backend, other);
   }
-  if (!model.decoder) fail<InputError>(path, ": expects an encoder and a generator, has only an encoder");
+  if (!model.decoder)
+    fail<InputError>(path, ": expects an encoder and a generator, has only an encoder; ",
+                     "--generator FILE names one");
   return naming_file(path, [&] {
     return std::make_unique<Autoencoder>(std::move(model.encoder), std::move(model.decoder),
                                          std::move(model.noise_encoder));

@@ -1,5 +1,5 @@
-# cmake -DROOT=<repository> -P floors.cmake: each floor includes itself and floors below it, and no library's headers
-# leave the place they belong to.
+# cmake -DROOT=<repository> -P floors.cmake: each floor includes itself and floors below it, no library's headers leave
+# the place they belong to, and every file stays under 500 lines.
 cmake_minimum_required(VERSION 3.25)
 set(floors tensor autograd nn models io train examples)  # from the ground up
 
@@ -66,6 +66,21 @@ endforeach()
 if(checked LESS 100)
   message(FATAL_ERROR "only ${checked} include lines under '${ROOT}': is that the repository?")
 endif()
+
+set(files "")
+foreach(folder ${floors} tests benchmarks scripts docs)
+  file(GLOB_RECURSE found RELATIVE ${ROOT} ${ROOT}/${folder}/*.h ${ROOT}/${folder}/*.cpp ${ROOT}/${folder}/*.cu
+       ${ROOT}/${folder}/*.cl ${ROOT}/${folder}/*.py ${ROOT}/${folder}/*.js ${ROOT}/${folder}/*.css ${ROOT}/${folder}/*.md)
+  list(APPEND files ${found})
+endforeach()
+foreach(file ${files})
+  file(READ ${ROOT}/${file} text)
+  string(REGEX MATCHALL "\n" lines "${text}")
+  list(LENGTH lines count)
+  if(count GREATER 499)
+    string(APPEND errors "${file}: ${count} lines\n")
+  endif()
+endforeach()
 if(errors)
   message(FATAL_ERROR "${errors}")
 endif()

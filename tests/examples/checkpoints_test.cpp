@@ -165,8 +165,9 @@ TEST_F(CheckpointsTest, ExportsComeBackToTheBit) {
 
   // An encoder alone, and its generator from another file.
   succeed({"export", path("model.safetensors"), "-o", path("e.pt"), "--only", "encoder"});
-  refused(3, {"reconstruct", "--model", path("e.pt"), path("photos/one.png"), "--out", path("none")},
-          path("e.pt") + ": expects an encoder and a generator, has only an encoder");
+  refused(
+      3, {"reconstruct", "--model", path("e.pt"), path("photos/one.png"), "--out", path("none")},
+      path("e.pt") + ": expects an encoder and a generator, has only an encoder; --generator FILE names one");
   const auto picture = [&](const Words& more) {
     Words words = {"reconstruct", path("photos/one.png"), "--out", path("rec"), "--model"};
     words.insert(words.end(), more.begin(), more.end());
