@@ -67,8 +67,9 @@ class DeafTo {
 class Launcher {
  public:
   Launcher(int ranks, const Kept& kept) : kept_(kept), hub_(options_of(ranks)) {
+    const std::vector<std::string> arguments = own_arguments();
     const DeafTo deaf;
-    for (int rank = 0; rank < ranks; ++rank) children_.push_back(start(rank, ranks));
+    for (int rank = 0; rank < ranks; ++rank) children_.push_back(start(rank, ranks, arguments));
   }
 
   int wait() {
@@ -105,7 +106,7 @@ class Launcher {
     return options;
   }
 
-  Child start(int rank, int ranks) const {
+  Child start(int rank, int ranks, std::vector<std::string> arguments) const {
     const std::vector<std::string> settings = {text("RANK=", rank),
                                                text("WORLD_SIZE=", ranks),
                                                text("LOCAL_RANK=", rank),
@@ -117,7 +118,6 @@ class Launcher {
     for (const std::string& setting : settings) environment.push_back(const_cast<char*>(setting.c_str()));
     for (char** inherited = environ; *inherited != nullptr; ++inherited) environment.push_back(*inherited);
     environment.push_back(nullptr);
-    std::vector<std::string> arguments = own_arguments();
     for (std::string& argument : arguments) words.push_back(argument.data());
     words.push_back(nullptr);
     Child child;

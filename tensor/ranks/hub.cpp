@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <set>
 #include <utility>
 
@@ -16,6 +19,16 @@
 namespace om::ranks {
 
 namespace {
+
+/// Each rank is a descriptor here, and a system's default may be fewer than a process may have.
+void make_room(int ranks) {
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = std::min(limit.rlim_max, static_cast<rlim_t>(ranks) + 256);
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = wanted;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 /// "1, 3, 5", the first of them where they are many.
 std::string list_of(const std::vector<int>& ranks) {
@@ -56,6 +69,7 @@ struct Hub::Guest {
 };
 
 Hub::Hub(Options options) : options_(std::move(options)) {
+  make_room(options_.ranks);
   listening_ = listen_at(options_.address);
   ::fcntl(listening_.get(), F_SETFL, ::fcntl(listening_.get(), F_GETFL) | O_NONBLOCK);
   std::array<int, 2> ends{-1, -1};
@@ -94,7 +108,8 @@ bool Hub::all_done() const {
 void Hub::serve() {
   Deadline next_beat = Clock::now(), last = next_beat;
   while (!stop_) {
-    std::vector<pollfd> polled = {{wake_read_.get(), POLLIN, 0}, {listening_.get(), POLLIN, 0}};
+    std::vector<pollfd> polled = {{wake_read_.get(), POLLIN, 0},
+                                  {crowded_ ? -1 : listening_.get(), POLLIN, 0}};
     for (const auto& guest : guests_)
       polled.push_back({guest->channel.descriptor(),
                         static_cast<short>(guest->channel.wants_to_send() ? POLLIN | POLLOUT : POLLIN), 0});
@@ -103,8 +118,7 @@ void Hub::serve() {
     std::array<char, 64> bytes;
     while (::read(wake_read_.get(), bytes.data(), bytes.size()) > 0) {
     }
-    for (int found = 0; (found = ::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC)) >= 0;)
-      guests_.push_back(std::make_unique<Guest>(Socket(found)));
+    let_in();
     // Whoever was stopped itself (a job's suspension, a debugger) has no right to call others silent.
     if (now - last > std::max<Clock::duration>(options_.patience.silence / 4, 2 * options_.patience.beat))
       for (const auto& guest : guests_) guest->heard = now;
@@ -139,6 +153,18 @@ void Hub::serve() {
     done_ = failure_.has_value() || all_done();
   }
   for (const auto& guest : guests_) guest->channel.flush_by(Clock::now() + std::chrono::seconds(1));
+}
+
+void Hub::let_in() {
+  for (int found = 0; (found = ::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC)) >= 0;)
+    guests_.push_back(std::make_unique<Guest>(Socket(found)));
+  crowded_ = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+  if (crowded_ && !welcomed_)
+    declare({-1,
+             text(options_.address.text(), ": cannot take the connections of ", options_.ranks,
+                  " ranks: ", std::strerror(errno)),
+             false},
+            nullptr);
 }
 
 void Hub::welcome_or_wait() {

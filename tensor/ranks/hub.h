@@ -76,6 +76,7 @@ class Hub {
  private:
   struct Guest;
   void serve();
+  void let_in();
   void welcome_or_wait();
   void receive(Guest& guest);
   void answer(Guest& guest, const Message& message);
@@ -91,6 +92,7 @@ class Hub {
   std::vector<std::unique_ptr<Guest>> guests_;
   std::map<std::string, std::string> values_;
   bool welcomed_ = false, querying_ = false, told_to_stop_ = false;
+  bool crowded_ = false;  // the system lets nobody in for now
   std::optional<Failure> failure_;
   std::optional<Failure> consequence_;  // waits for its cause
   Deadline consequence_until_, rendezvous_until_;

@@ -158,6 +158,18 @@ TEST_F(RanksProgram, APlaceThatIsTakenIsNamedWithTheRank) {
                             ": cannot listen there: Address already in use (where the ranks are to meet)\n");
 }
 
+// Each rank is a descriptor of the process where they meet: as many as the system gives are taken, and where
+// they are too few one line says so.
+TEST_F(RanksProgram, MoreRanksThanDescriptors) {
+  const ProgramRun few = onemodel_in_shell("ulimit -n 20; exec \"$0\" \"$@\"", train("crowd", 1, 24));
+  EXPECT_EQ(few.exit_code, 1);
+  ASSERT_EQ(few.complaints().size(), 1U) << few.err;
+  EXPECT_NE(few.err.find(": cannot take the connections of 24 ranks: Too many open files\n"),
+            std::string::npos)
+      << few.err;
+  EXPECT_EQ(onemodel_in_shell("ulimit -Sn 12; exec \"$0\" \"$@\"", train("raised", 1, 8)).exit_code, 0);
+}
+
 // One of them may be on any machine: it is named. Of those that one command started all see the same.
 TEST_F(RanksProgram, AMistakeOnOneRankNamesIt) {
   const int port = free_port();
