@@ -34,13 +34,6 @@ class BenchTest : public ProgramTest {
     words.insert(words.end(), more.begin(), more.end());
     return onemodel(words);
   }
-  static void expect_error(int code, const ProgramRun& run, const std::string& reason) {
-    EXPECT_EQ(run.exit_code, code) << run.err;
-    EXPECT_EQ(run.complaints().size(), 1U) << run.err;
-    EXPECT_TRUE(run.err.starts_with("onemodel: ")) << run.err;
-    EXPECT_NE(run.err.find(reason), std::string::npos) << run.err << "expected: " << reason;
-    EXPECT_EQ(run.out, "");
-  }
   /// Rows of the table that begin with this word.
   static int rows(const std::string& table, const std::string& word) {
     std::istringstream lines(table);

@@ -124,12 +124,6 @@ TEST_F(DenoiseTest, TheSameSeedGivesTheSameNoise) {
 }
 
 TEST_F(DenoiseTest, BadInput) {
-  const auto expect_error = [](int code, const ProgramRun& run, const std::string& reason) {
-    EXPECT_EQ(run.exit_code, code) << run.err;
-    EXPECT_EQ(run.complaints().size(), 1U) << run.err;
-    EXPECT_NE(run.err.find(reason), std::string::npos) << run.err;
-    EXPECT_EQ(run.out, "");
-  };
   for (const char* sigma : {"-1", "nan", "1e9", "many", "5,10"})
     expect_error(2, denoise("bad", {std::string("--sigma=") + sigma}), "--sigma");
   expect_error(2, denoise("bad", {"--noise-at", "model"}), "--noise-at needs --sigma");

@@ -64,14 +64,8 @@ class DnCnnTest : public ProgramTest {
     }
     return found;
   }
-  /// One line, and nothing written.
   static void expect_refused(int code, const Words& words, const std::string& reason) {
-    const ProgramRun run = onemodel(words);
-    EXPECT_EQ(run.exit_code, code) << run.err;
-    EXPECT_EQ(run.out, "");
-    EXPECT_EQ(run.complaints().size(), 1U) << run.err;
-    EXPECT_TRUE(run.err.starts_with("onemodel: ")) << run.err;
-    EXPECT_NE(run.err.find(reason), std::string::npos) << run.err << "expected: " << reason;
+    expect_error(code, onemodel(words), reason);
   }
 };
 

@@ -49,11 +49,8 @@ class EvalTest : public ProgramTest {
     return result["fid"];
   }
   static Json rows(const std::string& folder) { return Json::parse(content(folder + "/table.json"))["rows"]; }
-  /// One line that holds `text`.
   static void expect_refused(const ProgramRun& run, int code, const std::string& text) {
-    EXPECT_EQ(run.exit_code, code);
-    ASSERT_EQ(run.complaints().size(), 1U) << run.err;
-    EXPECT_NE(run.err.find(text), std::string::npos) << run.err;
+    expect_error(code, run, text);
   }
 };
 

@@ -164,11 +164,10 @@ TEST_F(ImagesTest, GenerateTruncation) {
 TEST_F(ImagesTest, GenerateRefusesOtherShapes) {
   const auto refused = [&](const std::map<std::string, FileTensor>& tensors, const std::string& reason) {
     save("bad.safetensors", tensors);
-    const ProgramRun run = onemodel({"generate", "--generator", path("generator.safetensors"), "--latents",
-                                     path("bad.safetensors"), "--out", path("bad")});
-    EXPECT_EQ(run.exit_code, 3);
-    EXPECT_EQ(run.complaints().size(), 1U) << run.err;
-    EXPECT_NE(run.err.find(path("bad.safetensors") + ": " + reason), std::string::npos) << run.err;
+    expect_error(3,
+                 onemodel({"generate", "--generator", path("generator.safetensors"), "--latents",
+                           path("bad.safetensors"), "--out", path("bad")}),
+                 path("bad.safetensors") + ": " + reason);
   };
   const FileTensor z = waves({2, kWidth}, 1);
   refused({}, "expects either z or wplus, holds neither");

@@ -1,6 +1,7 @@
 #include "tests/examples/program.h"
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -116,6 +117,14 @@ ProgramRun onemodel_in_shell(const std::string& script, const std::vector<std::s
 ProgramRun onemodel_interrupted(const std::vector<std::string>& arguments, const std::string& text,
                                 int signal) {
   return spawn(ONEMODEL_PROGRAM, joined({ONEMODEL_PROGRAM}, arguments), text, signal);
+}
+
+void expect_error(int code, const ProgramRun& run, const std::string& reason) {
+  EXPECT_EQ(run.exit_code, code) << run.err;
+  EXPECT_EQ(run.out, "");
+  EXPECT_EQ(run.complaints().size(), 1U) << run.err;
+  EXPECT_TRUE(run.err.starts_with("onemodel: ")) << run.err;
+  EXPECT_NE(run.err.find(reason), std::string::npos) << run.err << "expected: " << reason;
 }
 
 RunningProgram::RunningProgram(const std::vector<std::string>& arguments) {

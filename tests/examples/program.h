@@ -21,6 +21,10 @@ ProgramRun onemodel(const std::vector<std::string>& arguments);
 /// The same through a shell, "$0" "$@" standing for the program and its arguments: limits, redirections.
 ProgramRun onemodel_in_shell(const std::string& script, const std::vector<std::string>& arguments);
 
+/// As the README has every error: this exit code, nothing on stdout, and one line on stderr with `reason` in
+/// it.
+void expect_error(int code, const ProgramRun& run, const std::string& reason);
+
 /// Sends a signal as soon as `text` appears on stderr.
 ProgramRun onemodel_interrupted(const std::vector<std::string>& arguments, const std::string& text,
                                 int signal = SIGINT);

@@ -26,13 +26,6 @@ class TrainTest : public ProgramTest {
     std::ofstream(path(name)) << text;
     return path(name);
   }
-  static void expect_error(int code, const ProgramRun& run, const std::string& reason) {
-    EXPECT_EQ(run.exit_code, code) << run.err;
-    EXPECT_EQ(run.complaints().size(), 1U) << run.err;
-    EXPECT_TRUE(run.err.starts_with("onemodel: ")) << run.err;
-    EXPECT_NE(run.err.find(reason), std::string::npos) << run.err << "expected: " << reason;
-    EXPECT_EQ(run.out, "");
-  }
 };
 
 TEST_F(TrainTest, LeavesARunThatReconstructs) {

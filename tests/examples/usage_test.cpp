@@ -16,19 +16,14 @@ using Words = std::vector<std::string>;
 
 class UsageTest : public ProgramTest {
  protected:
-  /// Ends with `code`, says nothing on stdout and one line on stderr with `reason` in it.
   static void expect_error(int code, const Words& words, const std::string& reason) {
     check_error(code, onemodel(words), words, reason);
   }
   static void check_error(int code, const ProgramRun& run, const Words& words, const std::string& reason) {
     std::string command;
     for (const std::string& word : words) command += " " + word;
-    SCOPED_TRACE("onemodel" + command + "\n" + run.err);
-    EXPECT_EQ(run.exit_code, code);
-    EXPECT_EQ(run.out, "");
-    EXPECT_EQ(run.complaints().size(), 1U);
-    EXPECT_TRUE(run.err.starts_with("onemodel: "));
-    EXPECT_NE(run.err.find(reason), std::string::npos) << "expected: " << reason;
+    SCOPED_TRACE("onemodel" + command);
+    test::expect_error(code, run, reason);
   }
 };
 
