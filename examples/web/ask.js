@@ -12,15 +12,17 @@ class Refused extends Error {
 }
 
 const kLong = 1000;  // milliseconds
-/// Called when an answer takes longer than that.
+/// Called with true when an answer takes longer than that, and with false when it is there.
 let takesLong = () => {};
 
 async function post(path, type, body) {
-  const timer = setTimeout(() => takesLong(), kLong);
+  let long = false;
+  const timer = setTimeout(() => { long = true; takesLong(true); }, kLong);
   try {
     return await fetch(path, { method: "POST", headers: { "Content-Type": type }, body });
   } finally {
     clearTimeout(timer);
+    if (long) takesLong(false);
   }
 }
 

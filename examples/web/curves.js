@@ -265,9 +265,19 @@ function recolour() {
   drawCurves();
 }
 
-prefersDark.addEventListener("change", recolour);
-window.addEventListener("beforeprint", () => { printing = true; recolour(); });
-window.addEventListener("afterprint", () => { printing = false; recolour(); });
+// A list of its own, which nobody asks: Chromium tells no change to one that was asked since.
+const schemeChanges = window.matchMedia("(prefers-color-scheme: dark)");
+schemeChanges.addEventListener("change", recolour);
+window.addEventListener("beforeprint", () => {
+  printing = true;
+  recolour();
+  for (const chart of charts) chart.resize(660, 245);  // a page's width, of whatever size the window is
+});
+window.addEventListener("afterprint", () => {
+  printing = false;
+  recolour();
+  for (const chart of charts) chart.resize();
+});
 
 for (const index of (chosen.get("hidden") ?? "").split(" ")) if (index !== "" && runs[index]) runs[index].hidden = true;
 showRuns();

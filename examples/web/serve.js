@@ -17,7 +17,7 @@ function say(line, bad = false, subject = "") {
   pending.set(subject, line);
   clearTimeout(quiet);
   quiet = setTimeout(() => {
-    byId("state").textContent = [...pending.values()].join(" ");
+    byId("state").textContent = [...pending.values()].filter((text) => text !== "").join(" ");
     byId("state").classList.toggle("bad", bad);
     pending.clear();
   }, bad ? 0 : 300);
@@ -74,13 +74,8 @@ async function look() {
   }
   model = now;
   away = false;
-  say(same ? "The server answers again." : "The server was started again; the pictures are sent again.");
-  try {
-    if (!same) await sendAgain();
-    for (const channel of [one, two, cleaning, sampling]) channel.changed();
-  } catch (problem) {
-    failed(problem);
-  }
+  say(same ? "The server answers again." : "The server was started again.");
+  for (const channel of [one, two, cleaning, sampling]) channel.changed();
 }
 
 function download(href, name) {
@@ -320,7 +315,7 @@ async function begin() {
     document.querySelector('input[name="sample-maps"]').checked = true;
   }
   connect();
-  takesLong = () => say("The model is at work …", false, "work");
+  takesLong = (is) => say(is ? "The model is at work …" : "", false, "work");
   setInterval(() => { if (!document.hidden) look(); }, kLook);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
   sampling.changed();

@@ -86,6 +86,18 @@ class ReportTest(PageTest):
         b.media("dark", "print")
         self.assertFalse(is_dark(b.run("return getComputedStyle(document.body).backgroundColor")))
         self.assertEqual(b.run("return getComputedStyle(document.querySelector('.controls')).display"), "none")
+        # a curve fills the paper's width, whatever the window's was, and covers none of the lines below it
+        b.size(360, 800)
+        self.open_report()
+        b.run("window.dispatchEvent(new Event('beforeprint'))")
+        width, height, frame, overlap = b.run("""const canvas = document.querySelector('.curve canvas'), box = canvas.getBoundingClientRect();
+            return [box.width, box.height, canvas.parentElement.clientWidth,
+              box.bottom - document.querySelector('.curve output').getBoundingClientRect().top]""")
+        self.assertAlmostEqual(width, frame, delta=1)
+        self.assertAlmostEqual(width / height, 660 / 245, delta=0.05)
+        self.assertLessEqual(overlap, 0)
+        b.run("window.dispatchEvent(new Event('afterprint'))")
+        b.size(1280, 800)
         b.media("dark")
         self.keep("report-dark")
         self.assertEqual(b.console(), [])
@@ -114,9 +126,11 @@ class ReportTest(PageTest):
 
     def test_every_curve_of_twelve_runs_is_told_apart(self):
         b = self.browser
-        runs = [self.lines(f"run{i}", *({"iteration": at, "loss": 1 / (i + at), "mse": 1, "lpips": 2,
+        runs = [self.lines(f"run{i}", *({"iteration": at, "loss": 1 / (i + at), "mse": 1, "lpips": 2, "validation": {"psnr": at / 7},
                                          "grad_norm": {"main": i + at, "noise_heads": at}} for at in range(1, 40)))
                 for i in range(12)]
+        for folder in runs:
+            (folder / "config.json").write_text(json.dumps({"generator": "/a/long/path/to/some/generator.safetensors", "lr": 1e-4}))
         run("report", *runs, "-o", given.work / "twelve.html")
         for width in (360, 1280):
             b.size(width, 900)
@@ -127,6 +141,11 @@ class ReportTest(PageTest):
             self.assertEqual(len(says["Gradient norms before clipping"]), 24)
             # the curves have the height that the page gives them
             self.assertGreater(b.run("return Math.min(...charts.map((c) => (c.chartArea.bottom - c.chartArea.top) / c.height))"), 0.75)
+        # on paper, where nothing scrolls, all tables keep its width
+        b.media("light", "print")
+        b.size(720, 900)
+        self.assertLessEqual(b.run("return Math.max(...[...document.querySelectorAll('table')].map((t) => t.getBoundingClientRect().right))"), 720)
+        b.media("light")
         self.assertEqual(len(set(b.run("return runs.map((_, i) => colourOf(i))"))), 12)
         for scheme in ("light", "dark"):  # WCAG 2.1, 1.4.11
             b.media(scheme)

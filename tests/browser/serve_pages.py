@@ -261,11 +261,12 @@ class ServeTest(PageTest):
         self.open_page()
         b.run("""const plain = window.fetch; let held = 0;
             window.fetch = async (...a) => { const r = await plain(...a);
-              if (a[0] === '/api/pictures' && held++ === 0) await new Promise((go) => setTimeout(go, 1000)); return r; };""")
+              if (a[0] === '/api/pictures' && held++ === 0) await new Promise((go) => setTimeout(go, 2500)); return r; };""")
         for photo in ("cat.jpg", "rocket.jpg"):
             self.browser.run(DROP, "#drop-a", base64.b64encode((PHOTOS / photo).read_bytes()).decode(), photo)
         b.until("return document.querySelector('#input-says').textContent.includes('rocket.jpg')")
-        time.sleep(1.3)
+        self.state("The model is at work …")  # a second later
+        b.until("return !document.querySelector('#state').textContent.includes('at work')")
         self.assertIn("rocket.jpg", b.text("#input-says"))
         self.assertEqual(b.run("return document.querySelector('#file-a').files[0].name"), "rocket.jpg")
         self.expect_quiet()
