@@ -79,7 +79,8 @@ ProgramRun spawn(const std::string& program, std::vector<std::string> arguments,
   for (std::string& argument : arguments) words.push_back(argument.data());
   words.push_back(nullptr);
   pid_t child = 0;
-  const int error = ::posix_spawn(&child, program.c_str(), &actions, nullptr, words.data(), environ);
+  const int error =
+      ::posix_spawn(&child, program.c_str(), &actions, hearing_signals(), words.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) throw std::runtime_error(program + ": " + std::strerror(error));
   out.close_end(1);
@@ -98,6 +99,20 @@ std::vector<std::string> joined(std::vector<std::string> words, const std::vecto
 }
 
 }  // namespace
+
+const posix_spawnattr_t* hearing_signals() {
+  static const posix_spawnattr_t attributes = [] {
+    posix_spawnattr_t made;
+    sigset_t ending;
+    sigemptyset(&ending);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&ending, signal);
+    posix_spawnattr_init(&made);
+    posix_spawnattr_setsigdefault(&made, &ending);
+    posix_spawnattr_setflags(&made, POSIX_SPAWN_SETSIGDEF);
+    return made;
+  }();
+  return &attributes;
+}
 
 std::vector<std::string> ProgramRun::complaints() const {
   std::vector<std::string> lines;
@@ -140,7 +155,8 @@ RunningProgram::RunningProgram(const std::vector<std::string>& arguments) {
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, log, 2);
-  const int error = ::posix_spawn(&pid_, ONEMODEL_PROGRAM, &actions, nullptr, pointers.data(), environ);
+  const int error =
+      ::posix_spawn(&pid_, ONEMODEL_PROGRAM, &actions, hearing_signals(), pointers.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   ::close(log);
   if (error != 0) throw std::runtime_error(std::string(ONEMODEL_PROGRAM) + ": " + std::strerror(error));

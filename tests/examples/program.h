@@ -1,6 +1,8 @@
 // Runs the program onemodel as a person would, and keeps what it said.
 #pragma once
 
+#include <spawn.h>
+
 #include <csignal>
 #include <string>
 #include <vector>
@@ -14,6 +16,10 @@ struct ProgramRun {
   /// Lines on stderr.
   std::vector<std::string> complaints() const;
 };
+
+/// For posix_spawn: the program hears the signals that end it, which a shell's background, whose tests ignore
+/// them, would have it ignore too.
+const posix_spawnattr_t* hearing_signals();
 
 /// onemodel with these arguments.
 ProgramRun onemodel(const std::vector<std::string>& arguments);

@@ -44,8 +44,9 @@ Started::Started(const std::vector<std::string>& arguments, const std::string& l
   for (const std::string& setting : settings) environment.push_back(const_cast<char*>(setting.c_str()));
   for (char** inherited = environ; *inherited != nullptr; ++inherited) environment.push_back(*inherited);
   environment.push_back(nullptr);
-  EXPECT_EQ(
-      ::posix_spawn(&process_, ONEMODEL_PROGRAM, &actions, nullptr, pointers.data(), environment.data()), 0);
+  EXPECT_EQ(::posix_spawn(&process_, ONEMODEL_PROGRAM, &actions, hearing_signals(), pointers.data(),
+                          environment.data()),
+            0);
   posix_spawn_file_actions_destroy(&actions);
 }
 
