@@ -71,6 +71,7 @@ struct CompareCommand {
   FigureOptions figure;
   std::vector<std::string> models;
   std::optional<double> sigma;
+  bool grey = false;
 };
 
 /// A row of figure 3: one model for all pictures, or one for each.
@@ -119,15 +120,16 @@ int compare(const CompareCommand& command, const Common& common) {
   for (std::size_t n = 0; n < inputs.pictures.size(); ++n) {
     const FigureInput& input = inputs.pictures[n];
     sheet.columns.push_back(input.label);
-    originals.tiles.push_back(input.image);
-    Tensor tensor = input.tensor;
+    Image picture = command.grey ? to_grey(input.image) : input.image;
+    originals.tiles.push_back(picture);
     if (command.sigma) {
-      const Image picture = with_noise(input.image, *command.sigma, NoiseChannels::independent,
-                                       static_cast<std::uint64_t>(common.seed), picture_of(input.image));
+      picture = with_noise(picture, *command.sigma,
+                           command.grey ? NoiseChannels::shared : NoiseChannels::independent,
+                           static_cast<std::uint64_t>(common.seed), picture_of(input.image));
       noisy.tiles.push_back(picture);
-      tensor = to_tensor(picture.pixels, 1, size, backend);
     }
-    shown.push_back(tensor);
+    shown.push_back(command.sigma || command.grey ? to_tensor(picture.pixels, 1, size, backend)
+                                                  : input.tensor);
   }
   sheet.rows.push_back(std::move(originals));
   if (command.sigma) sheet.rows.push_back(std::move(noisy));
@@ -140,7 +142,8 @@ int compare(const CompareCommand& command, const Common& common) {
     for (std::size_t n = 0; n < inputs.pictures.size(); ++n) {
       stop_if_interrupted();
       outputs.push_back(reconstruct(*models.at(contenders[i].file(n)), shown[n]));
-      row.tiles.push_back(drawn(outputs.back()));
+      const Image output = drawn(outputs.back());
+      row.tiles.push_back(command.grey ? to_grey(output) : output);
     }
     numbers.tensors[text("model.", i)] = to_file(concat(outputs, 0), layouts::image);
     sheet.rows.push_back(std::move(row));
@@ -165,6 +168,8 @@ Command compare_command() {
                 "A row; given again for each. NAME=FILE,FILE,..: one for each picture", kRequired};
   options.push_back(
       {"--sigma", "S", &c->sigma, "Add seeded noise of this deviation (of 255), as figure 7 does"});
+  options.push_back(
+      {"--grey", "", &c->grey, "Grey pictures, noise and results, for models that were trained on such"});
   return {"figure compare", "Several models on the same pictures", options,
           [c](const Common& common) { return compare(*c, common); },
           "figures 3 and 8; with --sigma figure 7"};

@@ -8,7 +8,7 @@
 namespace om {
 namespace {
 
-constexpr double kWidth = 1200, kLeft = 110, kRow = 44, kTop = 56;
+constexpr double kWidth = 1200, kLeft = 110, kRow = 44, kTop = 76;
 
 std::string bar(double x, double width, double y, const char* colour, const std::string& title) {
   return fmt::format(
@@ -43,9 +43,11 @@ std::string timeline_svg(const std::string& title, const std::vector<Communicato
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" font-family=\"sans-serif\" "
       "font-size=\"13\">\n<rect width=\"{0}\" height=\"{1}\" fill=\"#fff\"/>\n",
       kWidth, kTop + 2 * kRow + 62);
-  out += label(kLeft, 22, title);
+  const std::size_t device = std::min(title.find("; "), title.size());  // a line of its own
+  out += label(kLeft, 22, title.substr(0, device));
+  out += label(kLeft, 42, title.substr(std::min(device + 2, title.size())));
   out += label(
-      kLeft, 42,
+      kLeft, 62,
       fmt::format("{} buckets, {:.1f} MB, the largest {:.1f} MB; {:.2f} ms of sums in a step of {:.2f} ms, "
                   "the last one ends {:.2f} ms after the backward pass",
                   buckets, 1e-6 * static_cast<double>(bytes), 1e-6 * static_cast<double>(largest), 1e3 * busy,

@@ -198,6 +198,23 @@ TEST_F(FigureTest, ComparisonsShowARowPerModel) {
   ASSERT_EQ(onemodel(noisy).exit_code, 0);
   const Checkpoint shown = read_checkpoint(path("compare.npz"));
   EXPECT_GT(difference(numbers(shown, "input"), numbers(file, "input")), 0.05F);
+
+  // Grey through and through, and shown the same noise as by `denoise --grey`.
+  Words grey = noisy;
+  grey.emplace_back("--grey");
+  ASSERT_EQ(onemodel(grey).exit_code, 0);
+  ASSERT_EQ(onemodel({"denoise", "--model", path("model.safetensors"), path("photos/one.png"), "--sigma",
+                      "25", "--grey", "--noise-at", "model", "--out", path("denoised")})
+                .exit_code,
+            0);
+  const Image sheet = read_image(path("compare.png")), given = read_image(path("denoised/noisy/one.png"));
+  for (std::size_t i = 0; i < sheet.pixels.size(); i += 3)
+    ASSERT_TRUE(sheet.pixels[i] == sheet.pixels[i + 1] && sheet.pixels[i] == sheet.pixels[i + 2]) << i;
+  const std::vector<float> greys = numbers(read_checkpoint(path("compare.npz")), "input");
+  ASSERT_EQ(greys.size(), 2 * given.pixels.size());
+  const std::size_t plane = given.pixels.size() / 3;
+  for (std::size_t i = 0; i < given.pixels.size(); ++i)
+    ASSERT_NEAR(greys[i % 3 * plane + i / 3], given.pixels[i] / 127.5 - 1, 1e-6) << i;
 }
 
 TEST_F(FigureTest, BadInputIsOneLine) {
