@@ -54,7 +54,9 @@ void Playground::warm_up() const {
   const auto side = static_cast<int>(decoder().size());
   Tensor w = decoder().map(sample_latents(decoder(), 0, 1, backend_));
   if (w.rank() == 2) w = repeat_latent(w, decoder().latents());
-  draw(encodes() ? code_of(Image(side, side)) : Code{w, decoder().zero_noise(backend_)});
+  const Code code = encodes() ? code_of(Image(side, side)) : Code{w, decoder().zero_noise(backend_)};
+  maps_of(code);
+  draw(code);
 }
 
 const Playground::Picture& Playground::add(Image picture) {
