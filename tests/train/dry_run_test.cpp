@@ -218,6 +218,16 @@ TEST_F(DryRun, OneOfSeveralRanks) {
   }
 }
 
+/// Validation is shared out, the leak figure at a run's end is rank 0's.
+TEST_F(DryRun, ARankValidatesItsShare) {
+  run_.set_strategy("two-networks");
+  Backend& cpu = backend("cpu");
+  const std::vector<MemoryPlan> alone = plan_training(run_.config, cpu),
+                                one_of_two = plan_training(run_.config, cpu, 2);
+  EXPECT_LT(one_of_two.front().validation_peak, alone.front().validation_peak);  // one picture, or two
+  EXPECT_EQ(one_of_two.back().validation_peak, alone.back().validation_peak);
+}
+
 /// Between processors a sum travels as a copy, one at a time.
 TEST_F(DryRun, CopiesOfSumsBetweenProcessors) {
   const MemoryPlan alone = plan_training(run_.config, backend("cpu")).front();
