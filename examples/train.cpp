@@ -297,6 +297,8 @@ Command train_command() {
         "Steps, of the last stage; its rate's cosine spans them (default 100000)"},
        {"--batch", "B", &s.batch, "Images in a step, of each rank (default 4)"},
        ranks_option(c->ranks),
+       {"--norm-batches", "K", &s.norm_batches,
+        "At the end norms take the mean statistics of K batches, not of the last ten or so (default 0: those)"},
        {"--sync-batch-norm", "", &s.sync_batch_norm,
         "Norms by the statistics of all ranks' images, not of each rank's"},
        {"--accept-other-ranks", "", &c->accept_other_ranks,

@@ -11,6 +11,7 @@ namespace om {
 namespace {
 
 thread_local Communicator* synced_by = nullptr;
+thread_local std::optional<double> momentum_here;
 
 }  // namespace
 
@@ -18,6 +19,9 @@ SyncedNorms::SyncedNorms(Communicator* together)
     : previous_(std::exchange(synced_by, together != nullptr && together->size() > 1 ? together : nullptr)) {}
 SyncedNorms::~SyncedNorms() { synced_by = previous_; }
 Communicator* SyncedNorms::together() { return synced_by; }
+
+NormMomentum::NormMomentum(double momentum) : previous_(std::exchange(momentum_here, momentum)) {}
+NormMomentum::~NormMomentum() { momentum_here = previous_; }
 
 BatchNorm::BatchNorm(const Placement& place, std::int64_t channels, double eps, double momentum)
     : eps_(eps),
@@ -47,12 +51,13 @@ Tensor BatchNorm::operator()(const Tensor& x, const Then& then) const {
   if (recomputing()) return result.y;  // this batch is counted already
   const NoGrad no_grad;
   const double count = static_cast<double>(x.elements() / x.size(3)) * (synced_by ? synced_by->size() : 1);
+  const double momentum = momentum_here.value_or(momentum_);
   const auto blend = [&](const Tensor& running, const Tensor& batch, double factor) {
-    running.assign(running * (1 - momentum_) + reshape(batch, running.shape()) * (momentum_ * factor));
+    running.assign(running * (1 - momentum) + reshape(batch, running.shape()) * (momentum * factor));
   };
   blend(running_mean_, result.mean, 1);
   blend(running_var_, result.variance, count > 1 ? count / (count - 1) : 1);
-  batches_.assign(batches_ + Tensor::full({}, 1, DType::i32, batches_.backend()));
+  if (!momentum_here) batches_.assign(batches_ + Tensor::full({}, 1, DType::i32, batches_.backend()));
   return result.y;
 }
 

@@ -2,6 +2,8 @@
 // with the batch's mean and biased variance in train mode and the running ones in evaluation mode.
 #pragma once
 
+#include <optional>
+
 #include "nn/derived.h"
 #include "nn/module.h"
 #include "tensor/communicator.h"
@@ -20,6 +22,21 @@ class SyncedNorms {
 
  private:
   Communicator* previous_;
+};
+
+/// While it lives, norms in train mode on this thread take a batch into their running statistics by this
+/// momentum in place of their own, and do not count it. Batch after batch by 1, 1/2, 1/3, .. leaves the mean
+/// of the batches' statistics, where momentum 0.1 leaves a noisy one of the last ten or so ("precise" norms;
+/// Wu and Johnson 2021, Rethinking "Batch" in BatchNorm, section 3).
+class NormMomentum {
+ public:
+  explicit NormMomentum(double momentum);
+  ~NormMomentum();
+  NormMomentum(const NormMomentum&) = delete;
+  NormMomentum& operator=(const NormMomentum&) = delete;
+
+ private:
+  std::optional<double> previous_;
 };
 
 class BatchNorm : public Module {

@@ -33,7 +33,7 @@ struct Key {
   Field field;
   bool path = false;  // or else something that no number depends on: not in what checkpoints hold
   double low = -unbounded, high = unbounded;  // of numbers
-  bool only_if_set = false;                   // a flag that files of runs without it do not name
+  bool only_if_set = false;                   // files of runs without it (false, 0) do not name it
 };
 
 const std::vector<Key>& table() {
@@ -57,6 +57,7 @@ const std::vector<Key>& table() {
       {"stage1_iterations", &C::stage1_iterations, false, 0, 1e12},
       {"batch", &C::batch, false, 1, 65536},
       {"sync_batch_norm", &C::sync_batch_norm, false, -unbounded, unbounded, true},
+      {"norm_batches", &C::norm_batches, false, 0, 1e6, true},
       {"lr", &C::lr, false, 0, 1e30},
       {"lr_min", &C::lr_min, false, 0, 1e30},
       {"lr_noise_heads", &C::lr_noise_heads, false, 0, 1e30},
@@ -76,6 +77,11 @@ const std::vector<Key>& table() {
       {"log_every", &C::log_every, false, 1, 1e12},
   };
   return keys;
+}
+
+bool is_set(const TrainConfig& config, const Field& field) {
+  if (const auto* number = std::get_if<std::int64_t TrainConfig::*>(&field)) return config.**number != 0;
+  return config.*std::get<bool TrainConfig::*>(field);
 }
 
 const Key* find_key(const std::string& name) {
@@ -244,7 +250,7 @@ std::string to_json(const TrainConfig& config, bool paths) {
   std::string out;
   for (const Key& key : table()) {
     if (key.path && !paths) continue;
-    if (key.only_if_set && !(config.*std::get<bool TrainConfig::*>(key.field))) continue;
+    if (key.only_if_set && !is_set(config, key.field)) continue;
     const std::string value = std::visit(
         [&](auto field) -> std::string {
           const auto& x = config.*field;

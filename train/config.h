@@ -34,7 +34,8 @@ struct TrainConfig {
   std::int64_t iterations = 100'000;              ///< of the last stage
   std::optional<std::int64_t> stage1_iterations;  ///< of the first of two; iterations where unset
   std::int64_t batch = 4;                         ///< of each rank
-  bool sync_batch_norm = false;  ///< norms by the statistics of all ranks' batches; not in files while false
+  bool sync_batch_norm = false;   ///< norms by the statistics of all ranks' batches; not in files while false
+  std::int64_t norm_batches = 0;  ///< at a stage's end norms take the mean of so many; not in files while 0
   double lr = 1e-4;
   double lr_min = 1e-8;
   std::optional<double> lr_noise_heads;  ///< rate of the noise heads; lr where unset

@@ -62,6 +62,8 @@ class Run {
   void take_step(const EnqueuedStep& step, const StepFigures& figures);
   bool settle(bool scheduled);
   bool show_pictures(bool scheduled);
+  void settle_norms();
+  Tensor on_device(const std::vector<std::uint8_t>& pixels);
   void save(bool settled);
   void prune();
   TrainResult result(bool interrupted);
@@ -362,17 +364,30 @@ bool Run::resume() {
   return false;
 }
 
+Tensor Run::on_device(const std::vector<std::uint8_t>& pixels) {
+  const std::int64_t size = model_->decoder().size();
+  return pixel_table_(pixel_feed_(pixels, {config_.batch, size, size, 3}));
+}
+
+/// Over the first batches of the run, so that doing it twice, before and after a stop, comes to the same.
+void Run::settle_norms() {
+  if (config_.norm_batches == 0) return;
+  loader_->seek(0);
+  average_norms(*model_, config_.norm_batches, [&] {
+    const ImageBatch batch = loader_->next();
+    return on_device(batch.inputs.empty() ? batch.pixels : batch.inputs);
+  });
+  loader_->seek(state_.position);
+}
+
 /// Enqueues a step. What it came to is known when take_step() is called, at most StepReports::kMostAhead
 /// steps later.
 void Run::step() {
   const ImageBatch batch = loader_->next();
   for (const std::string& line : loader_->take_warnings()) unreadable_.add(line);
   unreadable_.hear();
-  const std::int64_t size = model_->decoder().size();
-  const auto tensor = [&](const std::vector<std::uint8_t>& pixels) {
-    return pixel_table_(pixel_feed_(pixels, {config_.batch, size, size, 3}));
-  };
-  const Tensor targets = tensor(batch.pixels), images = batch.inputs.empty() ? targets : tensor(batch.inputs);
+  const Tensor targets = on_device(batch.pixels);
+  const Tensor images = batch.inputs.empty() ? targets : on_device(batch.inputs);
   const std::int64_t before = state_.iteration - steps_before(config_, stage_);
   const StepResult done = training_->step(before, images, targets);
 
@@ -415,6 +430,7 @@ bool Run::show_pictures(bool scheduled) {
   const std::int64_t i = state_.iteration;
   const bool sample = i > 0 && config_.sample_every > 0 && (i % config_.sample_every == 0 || ends_a_stage(i));
   if (sample || scheduled) reports_.drain();  // nothing is shown of a step that came to no number
+  if (scheduled && (i == total_ || (i > 0 && ends_a_stage(i)))) settle_norms();
   if (sample && ranks_.first()) pictures_->write_samples(folder_.sample_file(i), noise());
   if (!scheduled) return true;
   if (val_) {

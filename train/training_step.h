@@ -4,6 +4,7 @@
 //   loss = sum over the images of (mean squared error + LPIPS)
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -28,6 +29,10 @@ std::vector<ParameterGroup> encoder_groups(const Encoder& encoder, const GroupRa
 /// Makes what the optimiser trains trainable and all else constant, the encoders in train mode (statistics
 /// of one that stands still move) and the generator in evaluation mode.
 void prepare_training(const Autoencoder& model, const Adam& adam);
+
+/// The running statistics of all encoders' norms become the means over so many batches of images, which
+/// `next` gives (NormMomentum). Leaves the encoders in train mode.
+void average_norms(const Autoencoder& model, std::int64_t batches, const std::function<Tensor()>& next);
 
 /// What reconstructions cost: sums over the batch, []; loss is the sum of the others, lpips undefined without
 /// LPIPS.

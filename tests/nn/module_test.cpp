@@ -115,5 +115,25 @@ TEST(BatchNorm, CountsBatchesAndBlendsStatistics) {
   EXPECT_EQ(entries[4].value.item(), 1);
 }
 
+// Means 3, 4 and 11, unbiased variances 14/3, 8 and 2; whatever stood there before.
+TEST(BatchNorm, BlendsByTheMomentumInForceAndDoesNotCount) {
+  Backend& cpu = backend("cpu");
+  BatchNorm norm({cpu}, 1);
+  norm.set_training(true);
+  norm(Tensor::from_host(std::vector<float>{70, 90}, {2, 1, 1, 1}, cpu));
+  const std::vector<Entry> entries = norm.entries();
+  int seen = 0;
+  for (const std::vector<float>& batch : {std::vector<float>{1, 2, 3, 6}, {2, 6, 2, 6}, {10, 12, 10, 12}}) {
+    const NormMomentum mean(1.0 / ++seen);
+    norm(Tensor::from_host(batch, {2, 1, 2, 1}, cpu));
+  }
+  EXPECT_NEAR(entries[2].value.item(), 6, 1e-6);
+  EXPECT_NEAR(entries[3].value.item(), (14.0 / 3 + 16.0 / 3 + 4.0 / 3) / 3, 1e-6);
+  EXPECT_EQ(entries[4].value.item(), 1);
+  norm(Tensor::from_host(std::vector<float>{16, 16}, {2, 1, 1, 1}, cpu));
+  EXPECT_NEAR(entries[2].value.item(), 0.9 * 6 + 0.1 * 16, 1e-5);  // its own again
+  EXPECT_EQ(entries[4].value.item(), 2);
+}
+
 }  // namespace
 }  // namespace om

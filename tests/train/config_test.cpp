@@ -31,17 +31,19 @@ TEST(Config, GoesThroughJson) {
   config.seed = 9'007'199'254'740'993;
   TrainConfig back;
   const std::vector<std::string> keys = apply_json(back, to_json(config, true), "run.json");
-  EXPECT_EQ(keys.size() + 1,
-            config_keys().size());  // without sync_batch_norm, which files name where it is set
+  EXPECT_EQ(keys.size() + 2, config_keys().size());  // without what files name where it is set
   EXPECT_EQ(to_json(back, true), to_json(config, true));
   EXPECT_EQ(back.seed, config.seed);
   EXPECT_EQ(*back.lr_noise_heads, 1e-5);
   EXPECT_EQ(back.projection(), Projection::z);
   EXPECT_EQ(to_json(config, false).find("photos"), std::string::npos);
+  EXPECT_EQ(to_json(config, false).find("norm_batches"), std::string::npos);
   EXPECT_EQ(to_json(config, false).find("sync"), std::string::npos);
   config.sync_batch_norm = true;
+  config.norm_batches = 7;
   EXPECT_EQ(apply_json(back, to_json(config, true), "run.json").size(), config_keys().size());
   EXPECT_TRUE(back.sync_batch_norm);
+  EXPECT_EQ(back.norm_batches, 7);
 }
 
 // A path is bytes, JSON is Unicode.

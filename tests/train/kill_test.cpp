@@ -124,6 +124,7 @@ TEST_P(TrainKilledIn, ResumesToTheSameBytes) {
   test::TinyRun tiny;
   if (GetParam() != std::string("plain")) tiny.set_strategy(GetParam());
   if (tiny.config.strategy == "plain") tiny.config.iterations = 5;
+  if (tiny.config.two_stages()) tiny.config.norm_batches = 2;
   const std::string config = tiny.out("settings.json");
   const std::string json = to_json(tiny.config, true);
   write_file(config, std::as_bytes(std::span(json)));
