@@ -92,7 +92,7 @@ void prepare_training(const Autoencoder& model, const Adam& adam) {
 
 void average_norms(const Autoencoder& model, std::int64_t batches, const std::function<Tensor()>& next) {
   const NoGrad no_grad;
-  for (const Autoencoder::Part& part : model.encoders()) part.encoder->set_training(true);
+  for (const auto& [name, encoder] : model.encoders()) encoder->set_training(true);
   for (std::int64_t seen = 0; seen < batches; ++seen) {
     const NormMomentum mean(1.0 / static_cast<double>(seen + 1));
     model.encode(next());
