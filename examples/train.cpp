@@ -298,7 +298,8 @@ Command train_command() {
        {"--batch", "B", &s.batch, "Images in a step, of each rank (default 4)"},
        ranks_option(c->ranks),
        {"--norm-batches", "K", &s.norm_batches,
-        "At the end norms take the mean statistics of K batches, not of the last ten or so (default 0: those)"},
+        "At the end norms take the mean statistics of K batches, not of the last ten or so (default 0: "
+        "those)"},
        {"--sync-batch-norm", "", &s.sync_batch_norm,
         "Norms by the statistics of all ranks' images, not of each rank's"},
        {"--accept-other-ranks", "", &c->accept_other_ranks,
