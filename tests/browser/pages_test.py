@@ -8,6 +8,7 @@ with --backend the page is served by that one (cpu).
 Prints what was measured. Exit code 77 where there is no browser.
 """
 
+import signal
 import sys
 import tempfile
 import unittest
@@ -32,6 +33,7 @@ def main():
     if webdriver.missing():
         print(f"skip: {webdriver.missing()}", file=sys.stderr)
         return 77
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it, and so would servers
     with tempfile.TemporaryDirectory(prefix="onemodel-pages-") as folder:
         given.work = Path(folder)
         prepare()

@@ -20,6 +20,7 @@ def main():
         sys.exit(__doc__)
     program, model, picture, *more = sys.argv[1:]
     start = time.perf_counter()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it, and so would the server
     server = subprocess.Popen([program, "serve", "--model", model, "--port", "0", *more], stderr=subprocess.PIPE, text=True)
     said = ""
     for said in server.stderr:
