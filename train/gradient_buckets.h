@@ -18,13 +18,6 @@ namespace om {
 /// cards of one host.
 inline constexpr std::size_t kBucketBytes = std::size_t{8} << 20;
 
-/// Whether a bucket of `filled` bytes goes on its way while `left` bytes of gradients are still to come,
-/// where buckets are of `most` bytes. The last one is sent by the end of the pass.
-bool bucket_is_full(std::size_t filled, std::size_t left, std::size_t most);
-
-/// The buckets that gradients of these sizes make, in bytes, when they become final in this order.
-std::vector<std::size_t> bucket_plan(const std::vector<std::size_t>& sizes, std::size_t most);
-
 class GradientBuckets {
  public:
   explicit GradientBuckets(Communicator& together, std::size_t bytes = kBucketBytes)

@@ -63,6 +63,7 @@ class Run {
   bool settle(bool scheduled);
   bool show_pictures(bool scheduled);
   void settle_norms();
+  ImageBatch next_batch();
   Tensor on_device(const std::vector<std::uint8_t>& pixels);
   void save(bool settled);
   void prune();
@@ -364,6 +365,12 @@ bool Run::resume() {
   return false;
 }
 
+ImageBatch Run::next_batch() {
+  ImageBatch batch = loader_->next();
+  unreadable_.add(loader_->take_warnings());
+  return batch;
+}
+
 Tensor Run::on_device(const std::vector<std::uint8_t>& pixels) {
   const std::int64_t size = model_->decoder().size();
   return pixel_table_(pixel_feed_(pixels, {config_.batch, size, size, 3}));
@@ -371,10 +378,9 @@ Tensor Run::on_device(const std::vector<std::uint8_t>& pixels) {
 
 /// Over the first batches of the run, so that doing it twice, before and after a stop, comes to the same.
 void Run::settle_norms() {
-  if (config_.norm_batches == 0) return;
   loader_->seek(0);
   average_norms(*model_, config_.norm_batches, [&] {
-    const ImageBatch batch = loader_->next();
+    const ImageBatch batch = next_batch();
     return on_device(batch.inputs.empty() ? batch.pixels : batch.inputs);
   });
   loader_->seek(state_.position);
@@ -383,9 +389,7 @@ void Run::settle_norms() {
 /// Enqueues a step. What it came to is known when take_step() is called, at most StepReports::kMostAhead
 /// steps later.
 void Run::step() {
-  const ImageBatch batch = loader_->next();
-  for (const std::string& line : loader_->take_warnings()) unreadable_.add(line);
-  unreadable_.hear();
+  const ImageBatch batch = next_batch();
   const Tensor targets = on_device(batch.pixels);
   const Tensor images = batch.inputs.empty() ? targets : on_device(batch.inputs);
   const std::int64_t before = state_.iteration - steps_before(config_, stage_);
@@ -430,7 +434,7 @@ bool Run::show_pictures(bool scheduled) {
   const std::int64_t i = state_.iteration;
   const bool sample = i > 0 && config_.sample_every > 0 && (i % config_.sample_every == 0 || ends_a_stage(i));
   if (sample || scheduled) reports_.drain();  // nothing is shown of a step that came to no number
-  if (scheduled && (i == total_ || (i > 0 && ends_a_stage(i)))) settle_norms();
+  if (scheduled && config_.norm_batches > 0 && ends_a_stage(i)) settle_norms();
   if (sample && ranks_.first()) pictures_->write_samples(folder_.sample_file(i), noise());
   if (!scheduled) return true;
   if (val_) {

@@ -15,6 +15,11 @@ void UnreadablePictures::add(const std::string& why) {
     ranks_.tell(kAbout, why);
 }
 
+void UnreadablePictures::add(const std::vector<std::string>& all) {
+  for (const std::string& why : all) add(why);
+  hear();
+}
+
 void UnreadablePictures::hear() {
   for (const auto& [about, line] : ranks_.told())
     if (about == kAbout) add(line);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "train/run_ranks.h"
 
@@ -18,6 +19,8 @@ class UnreadablePictures {
 
   /// `why` names the file and the reason.
   void add(const std::string& why);
+  /// These, and what other ranks have met so far.
+  void add(const std::vector<std::string>& all);
   /// Names what other ranks have met so far; nothing on those.
   void hear();
   /// So far; on rank 0 of all ranks, as far as they were heard.

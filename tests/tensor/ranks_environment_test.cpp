@@ -3,23 +3,15 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <map>
 #include <optional>
 
-#include "tensor/error.h"
+#include "tests/harness/message.h"
 
 namespace om {
 namespace {
 
-std::string thrown_by(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
+using test::message;
 
 std::optional<ranks::Launch> launched(const std::map<std::string, std::string>& variables) {
   return ranks::launch_of([&](const char* name) -> const char* {
@@ -83,7 +75,7 @@ TEST(RanksEnvironment, KnowsTheLaunchers) {
 
 TEST(RanksEnvironment, WhatIsMissingOrMakesNoSenseIsNamed) {
   const auto said = [](const std::map<std::string, std::string>& variables) {
-    return thrown_by([&] { launched(variables); });
+    return message([&] { launched(variables); });
   };
   EXPECT_EQ(said({{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_PORT", "1"}}),
             "MASTER_ADDR is missing: torchrun says that this is rank 1 of 2, not where they meet");
