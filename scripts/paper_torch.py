@@ -1,11 +1,13 @@
 """How long PyTorch takes to 32 dB on cats128/val: the same recipe as scripts/paper's, from the same first weights.
 
     python3 scripts/paper_torch.py MODEL CATS [--steps N] [--form grouped|shared] [--precision tf32|bf16] [--rate R] [--most SECONDS]
+        [--seed S] [--norm-batches N]
 
 MODEL is what `onemodel train --iterations 0` wrote for the generator and the encoder in question, CATS the folder with train
 and val in it. The networks are benchmarks/compare_models.py's: `grouped` as published, `shared` with one weight for the
 batch, channels_last. Pictures lie on the card as bytes before the clock starts; reading them is not counted, nor is
-measuring on val. The cosine spans N steps.
+measuring on val. The cosine spans N steps. With --norm-batches the norms hold mean statistics of so many batches before
+the last measurement, as after `onemodel train --norm-batches`.
 """
 import argparse
 import math
@@ -33,6 +35,8 @@ def main():
     words.add_argument("--precision", default="tf32")
     words.add_argument("--rate", type=float, default=3e-4)
     words.add_argument("--most", type=float, default=200)
+    words.add_argument("--seed", type=int, default=0)
+    words.add_argument("--norm-batches", type=int, default=0)
     options = words.parse_args()
     import torch
     import compare_files
@@ -76,7 +80,7 @@ def main():
         shown = ((y.clamp(-1, 1) + 1) * 127.5).round()
         return float((10 * torch.log10(255 ** 2 / (shown - val).square().flatten(1).mean(1))).mean())
 
-    torch.manual_seed(0)
+    torch.manual_seed(options.seed)
     model.train()
     seconds, begin, order = 0.0, time.perf_counter(), torch.empty(0, dtype=torch.long)
     print("torch", torch.__version__, torch.cuda.get_device_name() if device == "cuda" else device, options.form,
@@ -106,6 +110,16 @@ def main():
             if seconds > options.most:
                 return
             begin = time.perf_counter()
+
+    if options.norm_batches:
+        for part in model.modules():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.reset_running_stats()
+                part.momentum = None  # the mean of what comes
+        with torch.no_grad(), cast:
+            for _ in range(options.norm_batches):
+                model(as_input(train[torch.randperm(len(train), device=device)[:16]]))
+        print(f"norms of {options.norm_batches} batches: validation PSNR {psnr():.2f} dB", flush=True)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,11 @@ struct ArgumentOperands {
   __device__ __forceinline__ void load(const ArgumentPointers<T>& from, std::int64_t image,
                                        std::int64_t pixel, std::int64_t at) {
     x = load_packed<V>(from.x + at);
+    load_added(from, image, pixel, at);
+  }
+  /// Of an x that is known already.
+  __device__ __forceinline__ void load_added(const ArgumentPointers<T>& from, std::int64_t image,
+                                             std::int64_t pixel, std::int64_t at) {
     if (from.residual != nullptr) residual = load_packed<V>(from.residual + at);
     if (from.noise.data != nullptr) noise = from.noise.data[image * from.noise.step + pixel];
   }

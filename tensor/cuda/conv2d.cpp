@@ -1,5 +1,5 @@
-// conv2d and its two gradients: f32 and bf16 by cuDNN; from three channels, and 1x1 to a few, by kernels of
-// our own; f64 and whatever cuDNN refuses by the direct ones.
+// conv2d and its two gradients: f32 and bf16 by cuDNN; from three channels, 1x1 to a few, and of small images
+// in tf32, by kernels of our own; f64 and whatever cuDNN refuses by the direct ones.
 //
 // Tensor cores want bf16 channels in multiples of 8. Where a count is odd, operands are copied into padded
 // scratch memory with zeros behind them, which add nothing, and the result's padding is cut off.
@@ -10,6 +10,7 @@
 #include "tensor/cuda/conv_direct.h"
 #include "tensor/cuda/conv_narrow.h"
 #include "tensor/cuda/conv_plans.h"
+#include "tensor/cuda/conv_small.h"
 #include "tensor/cuda/cuda_backend.h"
 
 namespace om::cuda {
@@ -89,7 +90,9 @@ void convolve(CudaBackend& backend, ConvPlans& plans, const ConvArrays& arrays, 
     if (reinterpret_cast<std::uintptr_t>(array.data) % 16 != 0)
       fail("cuda: convolutions need arrays at 16-byte alignment");
   }
-  if (narrow_convolution(backend, arrays, params) || colour_convolution(backend, arrays, params)) return;
+  if (narrow_convolution(backend, arrays, params) || colour_convolution(backend, arrays, params) ||
+      small_convolution(backend, arrays, params))
+    return;
   const bool done = arrays.dtype == DType::f64    ? false
                     : arrays.dtype == DType::bf16 ? run_padded(backend, plans, arrays, params)
                                                   : plans.run(arrays, params);

@@ -1,11 +1,12 @@
-// conv2d_activation: a convolution with what stands behind it as one of cuDNN's graphs where that is faster,
-// else the convolution and the pass behind it, in place.
+// conv2d_activation: a convolution with what stands behind it as a kernel of ours for small images, or as one
+// of cuDNN's graphs where that is faster, else the convolution and the pass behind it, in place.
 //
 // cuDNN multiplies and adds, but has no gain and no strength. f is positively homogeneous, gain f(u) = f(gain
 // u), so both are multiplied into scale, bias and noise by a small kernel before. Coefficients per sample it
 // does not have (ConvEpilogue).
 #include "tensor/cuda/conv_epilogue.h"
 #include "tensor/cuda/conv_plans.h"
+#include "tensor/cuda/conv_small.h"
 
 namespace om::cuda {
 namespace {
@@ -30,6 +31,12 @@ bool may_fuse(const In& x, const In& w, const ChannelKernels::Activation& then, 
 void CudaBackend::conv2d_activation(In x, In w, const Activation& then, Out y, const Conv2dParams& params) {
   const Ordered order(
       *this, {x, w, then.scale, then.bias, then.noise, then.strength, then.residual, then.factor}, {y});
+  ConvArrays arrays{
+      ConvKind::forward, x.dtype, y.dtype, const_cast<void*>(x.data), const_cast<void*>(w.data), y.data,
+      x.shape,           w.shape, y.shape};
+  if (y.dtype == DType::f32 && y.shape.elements() > 0 && x.shape.elements() > 0 &&
+      small_convolution(*this, arrays, params, ArgumentPointers<float>(then)))
+    return;
   const auto apart = [&](void* to) {
     const Out result{to, y.dtype, y.shape};
     conv2d(x, w, result, params);
@@ -54,16 +61,7 @@ void CudaBackend::conv2d_activation(In x, In w, const Activation& then, Out y, c
   if (then.noise.data != nullptr) epilogue.noise = noise_to = {noise.data(), DType::f32, then.noise.shape};
   prepare_epilogue(then, scale_to, bias_to, noise_to, stream_);
 
-  const ConvArrays arrays{ConvKind::forward,
-                          x.dtype,
-                          y.dtype,
-                          const_cast<void*>(x.data),
-                          const_cast<void*>(w.data),
-                          y.data,
-                          x.shape,
-                          w.shape,
-                          y.shape,
-                          &epilogue};
+  arrays.epilogue = &epilogue;
   if (!plans_->run(arrays, params, apart)) apart(y.data);
 }
 

@@ -39,6 +39,7 @@ CudaBackend::CudaBackend() {
   capability_ = properties.major * 10 + properties.minor;
   card_ = properties.name;
   multiprocessors_ = properties.multiProcessorCount;
+  most_shared_memory_ = properties.sharedMemPerBlockOptin;
   total_memory_ = properties.totalGlobalMem;
   int clock = 0, memory_clock = 0, bus = 0;  // kHz, kHz, bits
   check(cudaDeviceGetAttribute(&clock, cudaDevAttrClockRate, device), "cudaDeviceGetAttribute");

@@ -106,6 +106,10 @@ class CudaBackend final : public Backend,
     order_->wait(false);
   }
   int multiprocessors() const { return multiprocessors_; }
+  /// Blocks in clusters read each other's shared memory, from compute capability 9.0 on.
+  bool has_clusters() const { return capability_ >= 90; }
+  /// Bytes that a block may have at most.
+  std::size_t most_shared_memory() const { return most_shared_memory_; }
   /// What the card can do at best, roughly: operations and bytes a second. For early stops, not for claims.
   double peak_flops(DType dtype, Math math) const;
   double peak_bandwidth() const { return peak_bandwidth_; }
@@ -118,7 +122,7 @@ class CudaBackend final : public Backend,
 
   int capability_ = 0;  // 90 for 9.0
   int multiprocessors_ = 0;
-  std::size_t total_memory_ = 0;
+  std::size_t total_memory_ = 0, most_shared_memory_ = 0;
   double clock_ = 0, peak_bandwidth_ = 0;  // cycles and bytes a second
   std::string card_, description_;
   cudaStream_t stream_ = nullptr;

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "tensor/cuda/conv_plans.h"
+#include "tensor/cuda/conv_small.h"
 #include "tensor/cuda/cuda_backend.h"
 #include "tensor/idle.h"
 
@@ -18,7 +19,8 @@ constexpr std::int64_t kFewChannels = 4;  // conv_narrow.h and conv_colours.h ta
 
 class IdleCuda : public IdleConvActivationBackend {
  public:
-  IdleCuda(CudaBackend& like, ConvPlans& plans) : IdleConvActivationBackend(like), plans_(plans) {}
+  IdleCuda(CudaBackend& like, ConvPlans& plans)
+      : IdleConvActivationBackend(like), like_(like), plans_(plans) {}
 
   bool scratch_is_known() const override { return !unknown_; }
 
@@ -43,6 +45,7 @@ class IdleCuda : public IdleConvActivationBackend {
   void take(ConvArrays arrays, const Conv2dParams& params) {
     const Shape& w = arrays.w_shape;
     if (arrays.dtype == DType::f64 || std::min(w[0], w[3]) <= kFewChannels) return;
+    if (is_small_convolution(like_, arrays, params)) return;  // without a workspace too
     if (arrays.dtype == DType::bf16) {
       pad(arrays.x_shape[3]);
       pad(arrays.y_shape[3]);
@@ -57,6 +60,7 @@ class IdleCuda : public IdleConvActivationBackend {
     channels = (channels + kTensorCoreChannels - 1) / kTensorCoreChannels * kTensorCoreChannels;
   }
 
+  const CudaBackend& like_;
   ConvPlans& plans_;
   bool unknown_ = false;
 };
