@@ -7,7 +7,7 @@ MODEL is what `onemodel train --iterations 0` wrote for the generator and the en
 and val in it. The networks are benchmarks/compare_models.py's: `grouped` as published, `shared` with one weight for the
 batch, channels_last. Pictures lie on the card as bytes before the clock starts; reading them is not counted, nor is
 measuring on val. The cosine spans N steps. With --norm-batches the norms hold mean statistics of so many batches before
-the last measurement, as after `onemodel train --norm-batches`.
+the last measurement, as after `onemodel train --norm-batches`. The seed chooses the order of pictures.
 """
 import argparse
 import math
@@ -108,7 +108,7 @@ def main():
             reached = psnr()
             print(f"step {step + 1}: {seconds:.1f} s, validation PSNR {reached:.2f} dB", flush=True)
             if seconds > options.most:
-                return
+                break
             begin = time.perf_counter()
 
     if options.norm_batches:

@@ -55,7 +55,7 @@ struct ArgumentOperands {
     x = load_packed<V>(from.x + at);
     load_added(from, image, pixel, at);
   }
-  /// Of an x that is known already.
+  /// All but x, which the caller has set.
   __device__ __forceinline__ void load_added(const ArgumentPointers<T>& from, std::int64_t image,
                                              std::int64_t pixel, std::int64_t at) {
     if (from.residual != nullptr) residual = load_packed<V>(from.residual + at);

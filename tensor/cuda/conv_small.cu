@@ -13,15 +13,15 @@ namespace {
 namespace cg = cooperative_groups;
 
 constexpr int kThreads = 256, kWarp = 32, kWarps = kThreads / kWarp;
-constexpr int kCluster = 8;  // blocks that share the summed channels; what every card with clusters has
+constexpr int kCluster = 8;  // blocks that share the summed channels: the most that clusters have everywhere
 constexpr int kColumnBits = 5, kColumns = 1 << kColumnBits;  // channels of the result that a cluster forms
 constexpr int kMostTaps = 9, kMostPhases = 4;                // 3x3, stride 2
-constexpr int kMostTiles = 8;
-constexpr int kDepth = 8;  // summed by one instruction: m16n8k8
+constexpr int kMostTiles = 8;                                // the pixels below make 6
+constexpr int kDepth = 8;                                    // summed by one instruction: m16n8k8
 // Floats from one row to the next in shared memory, so that a warp's 32 loads of a fragment lie in 32 banks:
 // 8 rows of 4 summed channels want an odd multiple of 4, 4 rows of 8 of the result's channels want 8 mod 32.
 constexpr int kPad = 4, kColumnRow = kColumns + 8;
-constexpr std::int64_t kMostChannels = 4096;
+constexpr std::int64_t kMostChannels = 4096, kMostSummed = 1024;
 // Pixels of all images, of a forward convolution's result and of its source: the kernel takes 7 us at 16, 11
 // at 64 and 29 at 256 where cuDNN takes 17 to 18 (512 to 512 channels, 3x3, weights from memory, H200), and
 // 10 and 24 where cuDNN takes 26 for a transposed one from 16 and 64.
@@ -89,6 +89,90 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const unsigned (&a)[
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/// Asks for this block's part of a tile's source and of its weights: groups of copies in flight, a stage's
+/// weights each, the source with the first. A thread copies 16 bytes of a row; as many threads as a row has
+/// stand side by side.
+template <bool Transposed, int Stages>
+__device__ __forceinline__ void copy_operands(const Product& p, const Tile& tile, const Phase& phase,
+                                              int rank, int first_column, float* pixels, float* weights) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const int depth = 1 << p.depth_bits, pixel_row = depth + kPad;
+  const int weight_row = Transposed ? kColumnRow : pixel_row, weight_rows = Transposed ? depth : kColumns;
+  const int bits = Transposed ? kColumnBits - 2 : p.depth_bits - 2, chunk = (thread & ((1 << bits) - 1)) * 4;
+  const int length = Transposed ? p.result_channels : p.sum_channels, tap_row = p.all_taps * length;
+  const int begin = thread >> bits, step = kThreads >> bits;
+  const float* const from =
+      p.weights +
+      (Transposed ? rank * depth * tap_row + first_column : first_column * tap_row + rank * depth) + chunk;
+  const int pixel_bits = p.depth_bits - 2, pixel_chunk = (thread & ((1 << pixel_bits) - 1)) * 4;
+  const float* const source =
+      p.source + tile.first_line * p.source_width * p.sum_channels + rank * depth + pixel_chunk;
+#pragma unroll 4
+  for (int i = thread >> pixel_bits; i < tile.lines * p.source_width; i += kThreads >> pixel_bits)
+    copy_async(pixels + i * pixel_row + pixel_chunk, source + i * p.sum_channels);
+#pragma unroll
+  for (int stage = 0; stage < Stages; ++stage) {
+    for (int tap = phase.taps * stage / Stages; tap < phase.taps * (stage + 1) / Stages; ++tap) {
+      const float* const tap_weights = from + phase.weight[tap] * length;
+      float* const to = weights + tap * weight_rows * weight_row + chunk;
+#pragma unroll 2
+      for (int row = begin; row < weight_rows; row += step)
+        copy_async(to + row * weight_row, tap_weights + row * tap_row);
+    }
+    commit();
+  }
+}
+
+/// Finds for every row of a tile where the pixel begins that it reads for a tap, `zeros` outside the source,
+/// and its pixel of the result, counted over all images.
+template <int Rows>
+__device__ __forceinline__ void place_rows(const Product& p, const Tile& tile, const Phase& phase,
+                                           int pixel_row, int zeros, int (&places)[kMostTaps][Rows],
+                                           int (&targets)[Rows]) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const int place = thread % Rows, row = tile.first_row + place;
+  const int line = row / phase.width, v = row - line * phase.width;
+  const int image = line / phase.height, u = line - image * phase.height;
+  for (int tap = thread / Rows; tap < phase.taps; tap += kThreads / Rows) {
+    const int y = u * p.in_step + phase.dy[tap], x = v * p.in_step + phase.dx[tap];
+    const bool inside = place < tile.rows && y >= 0 && y < p.source_height && x >= 0 && x < p.source_width;
+    places[tap][place] =
+        inside ? ((image * p.source_height + y - tile.first_line) * p.source_width + x) * pixel_row : zeros;
+  }
+  if (thread < Rows)
+    targets[place] =
+        (image * p.result_height + u * p.out_step + phase.y) * p.result_width + v * p.out_step + phase.x;
+}
+
+/// Adds the parts [Parts, Rows, kColumns] of a block's warps into the first.
+template <int Rows, int Parts>
+__device__ __forceinline__ void join_parts(float* joined) {
+  for (int i = static_cast<int>(threadIdx.x); i < Rows * kColumns / 4; i += kThreads) {
+    float* const at = joined + i / (kColumns / 4) * kColumnRow + i % (kColumns / 4) * 4;
+    float4 sum = *reinterpret_cast<const float4*>(at);
+#pragma unroll
+    for (int other = 1; other < Parts; ++other) {
+      const float4 more = *reinterpret_cast<const float4*>(at + other * Rows * kColumnRow);
+      sum.x += more.x, sum.y += more.y, sum.z += more.z, sum.w += more.w;
+    }
+    *reinterpret_cast<float4*>(at) = sum;
+  }
+}
+
+/// The activation of one sum, into its place of the result.
+__device__ __forceinline__ void finish(const Product& p, const ArgumentPointers<float>& then, float sum,
+                                       int pixel, int channel) {
+  const int image = pixel / (p.result_height * p.result_width);
+  const int element = pixel * p.result_channels + channel;
+  ArgumentOperands<float, 1> operands;
+  operands.x.element[0] = sum;
+  operands.load_added(then, image, pixel - image * p.result_height * p.result_width, element);
+  const Coefficients<float, 1> coefficients(then, image, channel);
+  float u[1];
+  coefficients.argument(then, operands, u);
+  p.result[element] = then.activated(u[0]) * coefficients.factor[0];
+}
+
 #endif
 
 /// Tiles: 16 M rows a warp, R warps one below the other; the other warps take their part of the sum.
@@ -113,49 +197,9 @@ __global__ void __launch_bounds__(kThreads)
   float *const pixels = shared, *const weights = shared + (p.lines * p.source_width + 1) * pixel_row;
   const int zeros = p.lines * p.source_width * pixel_row;  // a pixel of zeros, for what lies outside
 
-  // A thread copies 16 bytes of a row; as many threads as a row has stand side by side.
-  {
-    const int bits = Transposed ? kColumnBits - 2 : p.depth_bits - 2,
-              chunk = (thread & ((1 << bits) - 1)) * 4;
-    const int length = Transposed ? p.result_channels : p.sum_channels, tap_row = p.all_taps * length;
-    const int begin = thread >> bits, step = kThreads >> bits;
-    const float* const from =
-        p.weights +
-        (Transposed ? rank * depth * tap_row + first_column : first_column * tap_row + rank * depth) + chunk;
-    const auto copy_weights = [&](int stage) {
-      for (int tap = phase.taps * stage / kStages; tap < phase.taps * (stage + 1) / kStages; ++tap) {
-        const float* const source = from + phase.weight[tap] * length;
-        float* const to = weights + tap * weight_rows * weight_row + chunk;
-#pragma unroll 2
-        for (int row = begin; row < weight_rows; row += step)
-          copy_async(to + row * weight_row, source + row * tap_row);
-      }
-      commit();
-    };
-    const int pixel_bits = p.depth_bits - 2, pixel_chunk = (thread & ((1 << pixel_bits) - 1)) * 4;
-    const float* const source =
-        p.source + tile.first_line * p.source_width * p.sum_channels + rank * depth + pixel_chunk;
-#pragma unroll 4
-    for (int i = thread >> pixel_bits; i < tile.lines * p.source_width; i += kThreads >> pixel_bits)
-      copy_async(pixels + i * pixel_row + pixel_chunk, source + i * p.sum_channels);
-#pragma unroll
-    for (int stage = 0; stage < kStages; ++stage) copy_weights(stage);
-  }
-  if (thread < pixel_row) pixels[zeros + thread] = 0;
-  {
-    const int place = thread % kRows, row = tile.first_row + place;
-    const int line = row / phase.width, v = row - line * phase.width;
-    const int image = line / phase.height, u = line - image * phase.height;
-    for (int tap = thread / kRows; tap < phase.taps; tap += kThreads / kRows) {
-      const int y = u * p.in_step + phase.dy[tap], x = v * p.in_step + phase.dx[tap];
-      const bool inside = place < tile.rows && y >= 0 && y < p.source_height && x >= 0 && x < p.source_width;
-      places[tap][place] =
-          inside ? ((image * p.source_height + y - tile.first_line) * p.source_width + x) * pixel_row : zeros;
-    }
-    if (thread < kRows)
-      targets[place] =
-          (image * p.result_height + u * p.out_step + phase.y) * p.result_width + v * p.out_step + phase.x;
-  }
+  copy_operands<Transposed, kStages>(p, tile, phase, rank, first_column, pixels, weights);
+  for (int i = thread; i < pixel_row; i += kThreads) pixels[zeros + i] = 0;
+  place_rows(p, tile, phase, pixel_row, zeros, places, targets);
 
   const int lane = thread % kWarp, warp = thread / kWarp, part = warp / R;
   const int first = warp % R * M * 16;  // row of this warp
@@ -224,16 +268,7 @@ __global__ void __launch_bounds__(kThreads)
             make_float2(sums[m][n][2 * half], sums[m][n][2 * half + 1]);
       }
   __syncthreads();
-  for (int i = thread; i < kRows * kColumns / 4; i += kThreads) {
-    float* const at = joined + i / (kColumns / 4) * kColumnRow + i % (kColumns / 4) * 4;
-    float4 sum = *reinterpret_cast<const float4*>(at);
-#pragma unroll
-    for (int other = 1; other < kParts; ++other) {
-      const float4 more = *reinterpret_cast<const float4*>(at + other * kRows * kColumnRow);
-      sum.x += more.x, sum.y += more.y, sum.z += more.z, sum.w += more.w;
-    }
-    *reinterpret_cast<float4*>(at) = sum;
-  }
+  join_parts<kRows, kParts>(joined);
   cluster.sync();
   constexpr int kShare = kRows * kColumns / kCluster;
   for (int i = thread; i < kShare; i += kThreads) {
@@ -242,19 +277,11 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int other = 0; other < kCluster; ++other)
       sum += cluster.map_shared_rank(joined, other)[row * kColumnRow + column];
-    if (row >= tile.rows) continue;
-    const int pixel = targets[row], channel = first_column + column;
-    const int image = pixel / (p.result_height * p.result_width);
-    const int element = pixel * p.result_channels + channel;
-    ArgumentOperands<float, 1> operands;
-    operands.x.element[0] = sum;
-    operands.load_added(then, image, pixel - image * p.result_height * p.result_width, element);
-    const Coefficients<float, 1> coefficients(then, image, channel);
-    float u[1];
-    coefficients.argument(then, operands, u);
-    p.result[element] = then.activated(u[0]) * coefficients.factor[0];
+    if (row < tile.rows) finish(p, then, sum, targets[row], first_column + column);
   }
   cluster.sync();  // no block ends while another reads its sums
+#else
+  __trap();
 #endif
 }
 
@@ -324,6 +351,11 @@ void take_lines(const Product& p, Tile& tile) {
   tile.lines = line(tile.first_row + tile.rows - 1, *below) - tile.first_line + 1;
 }
 
+/// What the kernel keeps in shared memory of a fixed size: `places` and `targets`.
+constexpr std::size_t places_bytes(int rows) {
+  return sizeof(int) * static_cast<std::size_t>((kMostTaps + 1) * rows);
+}
+
 /// Cuts the phases into tiles and sums up what a block keeps in shared memory; false where it is too much.
 bool lay_out(Launch& l, int phases, std::size_t most_shared) {
   Product& p = l.product;
@@ -347,23 +379,31 @@ bool lay_out(Launch& l, int phases, std::size_t most_shared) {
   const int sums = parts * l.rows * kColumnRow;
   l.shared = sizeof(float) * static_cast<std::size_t>((p.lines * p.source_width + 1) * (depth + kPad) +
                                                       std::max(weights, sums));
-  const std::size_t places = sizeof(int) * static_cast<std::size_t>((kMostTaps + 1) * l.rows);
-  return l.tiles > 0 && l.shared + places <= most_shared;
+  return l.tiles > 0 && l.shared + places_bytes(l.rows) <= most_shared;
 }
 
+/// Clusters came with compute capability 9.0; for older families the kernel is compiled without a body.
+bool compiled_for(int capability) {
+  for (const int family : {__CUDA_ARCH_LIST__})
+    if (family >= 900 && family <= 10 * capability) return true;
+  return false;
+}
+
+/// Nothing where the convolution is not a small one.
 std::optional<Launch> launch_of(const CudaBackend& backend, const ConvArrays& arrays,
                                 const Conv2dParams& params) {
   Launch l;
   l.transposed = arrays.kind == ConvKind::input_grad;
   if (arrays.dtype != DType::f32 || arrays.result != DType::f32 || params.math != Math::tf32) return {};
-  if (arrays.kind == ConvKind::weight_grad || !backend.has_clusters()) return {};
+  if (arrays.kind == ConvKind::weight_grad || !compiled_for(backend.capability())) return {};
   const Shape &source = l.transposed ? arrays.y_shape : arrays.x_shape,
               &result = l.transposed ? arrays.x_shape : arrays.y_shape, &w = arrays.w_shape;
   const std::int64_t stride = params.stride_h, taps = w[1] * w[2];
   const auto pixels = [](const Shape& image) { return image[0] * image[1] * image[2]; };
+  if (pixels(source) == 0 || pixels(result) == 0) return {};
   if (pixels(arrays.y_shape) > kMostPixels || pixels(arrays.x_shape) > kMostSourcePixels) return {};
   const std::int64_t sum = source[3];
-  if (sum < kCluster * kDepth || sum > kMostChannels || !std::has_single_bit(static_cast<std::uint64_t>(sum)))
+  if (sum < kCluster * kDepth || sum > kMostSummed || !std::has_single_bit(static_cast<std::uint64_t>(sum)))
     return {};
   if (result[3] % kColumns != 0 || result[3] > kMostChannels) return {};
   if (taps > kMostTaps || stride != params.stride_w || stride > 2) return {};
@@ -389,10 +429,13 @@ std::optional<Launch> launch_of(const CudaBackend& backend, const ConvArrays& ar
   return l;
 }
 
+/// False where the card is cut so small that no cluster finds its multiprocessors.
 template <int M, int R, bool Transposed>
-void start(const Launch& l, const ArgumentPointers<float>& then, cudaStream_t stream) {
+bool start(const Launch& l, const ArgumentPointers<float>& then, CudaBackend& backend) {
   const auto kernel = small_kernel<M, R, Transposed>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(l.shared)),
+  // The same number whatever is launched: it belongs to the device, which other threads may use.
+  const std::size_t most = backend.most_shared_memory() - places_bytes(16 * M * R);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most)),
         "cudaFuncSetAttribute");
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
@@ -402,18 +445,25 @@ void start(const Launch& l, const ArgumentPointers<float>& then, cudaStream_t st
                      static_cast<unsigned>(l.tiles));
   how.blockDim = dim3(kThreads);
   how.dynamicSmemBytes = l.shared;
-  how.stream = stream;
+  how.stream = backend.stream();
   how.attrs = &cluster;
   how.numAttrs = 1;
-  check(cudaLaunchKernelEx(&how, kernel, l.product, then), "convolution of a small image");
+  const cudaError_t status = cudaLaunchKernelEx(&how, kernel, l.product, then);
+  if (status == cudaErrorInvalidClusterSize || status == cudaErrorLaunchOutOfResources) {
+    cudaGetLastError();
+    return false;
+  }
+  check(status, "convolution of a small image");
+  return true;
 }
 
 template <bool Transposed>
-void start(const Launch& l, const ArgumentPointers<float>& then, cudaStream_t stream) {
-  if (l.rows == 16) return start<1, 1, Transposed>(l, then, stream);
-  if (l.rows == 32) return start<2, 1, Transposed>(l, then, stream);
-  if (l.rows == 64) return start<4, 1, Transposed>(l, then, stream);
-  start<4, 2, Transposed>(l, then, stream);
+bool start(const Launch& l, const ArgumentPointers<float>& then, CudaBackend& backend) {
+  if (l.rows == 16) return start<1, 1, Transposed>(l, then, backend);
+  if (l.rows == 32) return start<2, 1, Transposed>(l, then, backend);
+  if constexpr (Transposed)  // a forward one's pixels are at most 64
+    if (l.rows == 128) return start<4, 2, Transposed>(l, then, backend);
+  return start<4, 1, Transposed>(l, then, backend);
 }
 
 }  // namespace
@@ -425,12 +475,7 @@ bool is_small_convolution(const CudaBackend& backend, const ConvArrays& arrays, 
 bool small_convolution(CudaBackend& backend, const ConvArrays& arrays, const Conv2dParams& params,
                        const ArgumentPointers<float>& then) {
   const std::optional<Launch> l = launch_of(backend, arrays, params);
-  if (!l) return false;
-  if (l->transposed)
-    start<true>(*l, then, backend.stream());
-  else
-    start<false>(*l, then, backend.stream());
-  return true;
+  return l && (l->transposed ? start<true>(*l, then, backend) : start<false>(*l, then, backend));
 }
 
 }  // namespace om::cuda

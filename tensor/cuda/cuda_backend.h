@@ -106,8 +106,8 @@ class CudaBackend final : public Backend,
     order_->wait(false);
   }
   int multiprocessors() const { return multiprocessors_; }
-  /// Blocks in clusters read each other's shared memory, from compute capability 9.0 on.
-  bool has_clusters() const { return capability_ >= 90; }
+  /// 90 for compute capability 9.0.
+  int capability() const { return capability_; }
   /// Bytes that a block may have at most.
   std::size_t most_shared_memory() const { return most_shared_memory_; }
   /// What the card can do at best, roughly: operations and bytes a second. For early stops, not for claims.
@@ -120,7 +120,7 @@ class CudaBackend final : public Backend,
   /// Error in one line where `action` cannot be part of a recording.
   void refuse_capture(const char* action) const;
 
-  int capability_ = 0;  // 90 for 9.0
+  int capability_ = 0;
   int multiprocessors_ = 0;
   std::size_t total_memory_ = 0, most_shared_memory_ = 0;
   double clock_ = 0, peak_bandwidth_ = 0;  // cycles and bytes a second

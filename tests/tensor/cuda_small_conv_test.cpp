@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "tensor/dry.h"
 #include "tensor/fused.h"
 #include "tests/tensor/cuda_check.h"
 
@@ -13,36 +14,73 @@ namespace fs = std::filesystem;
 
 constexpr Conv2dParams kSame{1, 1, 1, 1, Math::tf32}, kHalved{2, 2, 0, 0, Math::tf32};
 
+struct Case {
+  Shape x, w;
+  Conv2dParams params;
+  bool forward_only = false;
+
+  Shape y() const {
+    return {x[0], (x[1] + 2 * params.pad_h - w[1]) / params.stride_h + 1,
+            (x[2] + 2 * params.pad_w - w[2]) / params.stride_w + 1, w[0]};
+  }
+};
+
 class CudaSmallConv : public CudaTest {
  protected:
   void SetUp() override {
     CudaTest::SetUp();
     if (!IsSkipped() && !cuda_->supports(Math::tf32)) GTEST_SKIP() << "this card has no tf32";
+    folder_ =
+        fs::temp_directory_path() / text("onemodel_small_", ::testing::UnitTest::GetInstance()->random_seed(),
+                                         '_', reinterpret_cast<std::uintptr_t>(this));
+  }
+  void TearDown() override {
+    set_plan_folder("");
+    fs::remove_all(folder_);
+    CudaTest::TearDown();
   }
 
-  bool has_clusters() const {
+  /// What an engine of cuDNN's is chosen for from now on is in a file of this folder.
+  void watch_plans() {
+    fs::remove_all(folder_);
+    folder_ += "x";  // another name: the backend reads it anew
+    fs::create_directories(folder_);
+    set_plan_folder(folder_.string());
+  }
+  bool chosen() const { return !fs::is_empty(folder_); }
+
+  /// Hopper's and large Blackwell chips have clusters and the shared memory for every case here.
+  bool takes_all() const {
     const std::string card = cuda_->description();
-    return card.find("capability 7") == std::string::npos && card.find("capability 8") == std::string::npos;
+    return card.find("capability 9.") != std::string::npos ||
+           card.find("capability 10.") != std::string::npos;
   }
-  /// The card's in tf32, the reference's in strict double.
-  static Conv2dParams on(const Backend& b, Conv2dParams params) {
-    params.math = b.name() == "cuda" ? Math::tf32 : Math::strict;
-    return params;
+
+  /// Both directions beside the reference, to a tolerance; the card's in tf32, the reference's in double.
+  void convolve(const Case& c, double tolerance) {
+    const Operand x{c.x, normals(c.x, 60)}, w{c.w, normals(c.w, 61)}, g{c.y(), normals(c.y(), 62)};
+    const auto direction = [&](const char* op, const Operand& source, const Shape& result, auto kernel) {
+      check(
+          text(op, " x ", c.x, " w ", c.w, " y ", c.y()), {source, w}, result, DType::f32, DType::f32,
+          [&](Backend& b, const std::vector<In>& in, Out out) {
+            Conv2dParams params = c.params;
+            params.math = &b == cuda_ ? Math::tf32 : Math::strict;
+            (b.*kernel)(in[0], in[1], out, params);
+          },
+          tolerance);
+    };
+    direction("conv2d", x, c.y(), &Backend::conv2d);
+    if (!c.forward_only) direction("conv2d_input_grad", g, c.x, &Backend::conv2d_input_grad);
   }
-  static Shape result_of(const Shape& x, const Shape& w, const Conv2dParams& p) {
-    return {x[0], (x[1] + 2 * p.pad_h - w[1]) / p.stride_h + 1, (x[2] + 2 * p.pad_w - w[2]) / p.stride_w + 1,
-            w[0]};
-  }
+
+ private:
+  fs::path folder_;
 };
 
 // Operands that tf32 holds exactly: what is left is the order of the sums. And no engine of cuDNN's is chosen
-// for any of them: the kernel takes them all, and the plan file stays away.
+// for any of them: the kernel takes them all. (That nothing reads what another thread has not written yet,
+// `scripts/device run memory` asks racecheck.)
 TEST_F(CudaSmallConv, ProductsOfBothDirections) {
-  struct Case {
-    Shape x, w;
-    Conv2dParams params;
-    bool forward_only = false;
-  };
   const std::vector<Case> cases = {
       {{1, 4, 4, 512}, {512, 3, 3, 512}, kSame},
       {{1, 8, 8, 512}, {512, 3, 3, 512}, kSame},
@@ -52,7 +90,10 @@ TEST_F(CudaSmallConv, ProductsOfBothDirections) {
       {{1, 17, 17, 256}, {512, 3, 3, 256}, kHalved},
       {{4, 4, 4, 512}, {512, 3, 3, 512}, kSame},
       {{1, 4, 4, 1024}, {64, 3, 3, 1024}, kSame},
+      {{2, 3, 3, 1024}, {64, 1, 1, 1024}, {1, 1, 0, 0}},
       {{3, 4, 5, 64}, {64, 3, 3, 64}, kSame},
+      {{10, 4, 5, 64}, {64, 3, 3, 64}, {1, 1, 0, 0}},  // back in two tiles, the second from within an image
+      {{1, 2, 2, 64}, {64, 3, 3, 64}, {1, 1, 3, 3}},   // back from the second line on
       {{3, 9, 7, 64}, {128, 3, 3, 64}, {2, 2, 1, 1}},
       {{3, 9, 7, 128}, {64, 3, 3, 128}, {2, 2, 1, 0}},
       {{2, 5, 4, 64}, {64, 2, 3, 64}, {1, 1, 0, 2}},
@@ -72,31 +113,57 @@ TEST_F(CudaSmallConv, ProductsOfBothDirections) {
        true},  // three pixels of four meet no weight on the way back
       {{1, 8, 8, 64}, {96, 3, 3, 64}, kSame, true},
   };
-  const fs::path folder =
-      fs::temp_directory_path() / text("onemodel_small_", reinterpret_cast<std::uintptr_t>(this));
-  fs::create_directories(folder);
-  set_plan_folder(folder.string());
+  watch_plans();
   for (const Case& c : cases) {
-    const Shape y = result_of(c.x, c.w, c.params);
-    const Operand x{c.x, normals(c.x, 60)}, w{c.w, normals(c.w, 61)}, g{y, normals(y, 62)};
-    const auto both = [&](const char* op, const Operand& source, const Shape& result, auto kernel) {
-      check(
-          text(op, " x ", c.x, " w ", c.w, " y ", y), {source, w}, result, DType::f32, DType::f32,
-          [&](Backend& b, const std::vector<In>& in, Out out) {
-            (b.*kernel)(in[0], in[1], out, on(b, c.params));
-          },
-          3e-6);
-    };
-    both("conv2d", x, y, &Backend::conv2d);
-    if (!c.forward_only) both("conv2d_input_grad", g, c.x, &Backend::conv2d_input_grad);
-    EXPECT_TRUE(!has_clusters() || fs::is_empty(folder)) << c.x << ' ' << c.w << ": cuDNN's";
+    convolve(c, 3e-6);
+    EXPECT_TRUE(!takes_all() || !chosen()) << c.x << ' ' << c.w << ": cuDNN's";
   }
-  const Shape other{1, 4, 4, 72}, weight{72, 3, 3, 72};  // not of such channels
-  run(*cuda_, {{other, normals(other, 60)}, {weight, normals(weight, 61)}}, other, DType::f32, DType::f32,
-      [](Backend& b, const std::vector<In>& in, Out out) { b.conv2d(in[0], in[1], out, kSame); });
-  EXPECT_FALSE(fs::is_empty(folder));
-  set_plan_folder("");
-  fs::remove_all(folder);
+}
+
+TEST_F(CudaSmallConv, LeavesTheOthersToCudnn) {
+  const std::vector<Case> cases = {
+      {{1, 5, 13, 64}, {64, 3, 3, 64}, kSame},              // 65 pixels
+      {{1, 3, 129, 64}, {64, 3, 3, 64}, kHalved},           // from 387
+      {{1, 4, 4, 72}, {72, 3, 3, 72}, kSame},               // channels that are no power of two
+      {{1, 4, 4, 192}, {192, 3, 3, 192}, kSame},            //
+      {{1, 2, 2, 2048}, {2048, 1, 1, 2048}, {1, 1, 0, 0}},  // too many
+      {{1, 8, 8, 64}, {64, 3, 3, 64}, {2, 1, 1, 1}},        // strides that differ
+      {{1, 9, 9, 64}, {64, 3, 3, 64}, {3, 3, 1, 1}},        // large ones
+      {{1, 4, 6, 64}, {64, 2, 5, 64}, {1, 1, 1, 2}},        // ten taps
+  };
+  for (const Case& c : cases) {
+    for (const bool forward : {true, false}) {
+      watch_plans();
+      const Tensor x = upload(normals(c.x, 60), c.x, DType::f32, *cuda_),
+                   w = upload(normals(c.w, 61), c.w, DType::f32, *cuda_),
+                   y = upload(normals(c.y(), 62), c.y(), DType::f32, *cuda_);
+      Conv2dParams params = c.params;
+      params.math = Math::tf32;
+      if (forward)
+        cuda_->conv2d(x.in(), w.in(), y.out(), params);
+      else
+        cuda_->conv2d_input_grad(y.in(), w.in(), x.out(), params);
+      EXPECT_TRUE(chosen()) << c.x << ' ' << c.w << ' ' << forward;
+    }
+    convolve(c, 1e-3);
+  }
+}
+
+// The kernel has no workspace, and needs no engine, for which a dry backend would have to know one.
+TEST_F(CudaSmallConv, IsKnownToADryBackend) {
+  if (!takes_all()) GTEST_SKIP() << "this card has no clusters, or little shared memory";
+  const auto dry = dry_backend(*cuda_);
+  const auto convolve = [&](std::int64_t channels) {
+    const Shape image{1, 4, 4, channels};
+    const Tensor x = Tensor::empty(image, DType::f32, *dry), y = Tensor::empty(image, DType::f32, *dry),
+                 w = Tensor::empty({channels, 3, 3, channels}, DType::f32, *dry);
+    dry->conv2d(x.in(), w.in(), y.out(), kSame);
+    dry->conv2d_input_grad(y.in(), w.in(), x.out(), kSame);
+    return dry->extension<WorkMeter>()->knows_scratch();
+  };
+  watch_plans();
+  EXPECT_TRUE(convolve(256));
+  EXPECT_FALSE(convolve(104));  // of which no test has an engine chosen
 }
 
 // 1 + 0.75 2^-10 is nearer to 1 + 2^-10, tf32's next number, than to 1.

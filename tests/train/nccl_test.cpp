@@ -113,7 +113,8 @@ TEST_F(RanksOnCards, KeepWhatTheySumWhileOthersComputeBesideIt) {
 }
 
 TEST_F(RanksOnCards, RecordedStepsAndBucketsChangeNoBit) {
-  // Each rank would time engines of its own; what one card finds first is kept for all (the trainer does so).
+  // Each rank would otherwise time engines of its own; what one card finds first is kept for all (the trainer
+  // does so).
   train_course(nullptr, DType::f32, backend("cuda"), 4, 1);
   std::mutex mutex;
   std::vector<Course> courses;
