@@ -107,10 +107,8 @@ TEST_F(CudaSmallConv, ProductsOfBothDirections) {
       {{1, 32, 2, 64}, {64, 3, 3, 64}, kSame},
       {{16, 2, 2, 64}, {64, 3, 3, 64}, kSame},
       {{15, 3, 3, 64}, {64, 3, 3, 64}, {2, 2, 1, 1}},
-      {{1, 8, 8, 512},
-       {512, 1, 1, 512},
-       kHalved,
-       true},  // three pixels of four meet no weight on the way back
+      // Three pixels of four meet no weight on the way back.
+      {{1, 8, 8, 512}, {512, 1, 1, 512}, kHalved, true},
       {{1, 8, 8, 64}, {96, 3, 3, 64}, kSame, true},
   };
   watch_plans();
@@ -125,7 +123,7 @@ TEST_F(CudaSmallConv, LeavesTheOthersToCudnn) {
       {{1, 5, 13, 64}, {64, 3, 3, 64}, kSame},              // 65 pixels
       {{1, 3, 129, 64}, {64, 3, 3, 64}, kHalved},           // from 387
       {{1, 4, 4, 72}, {72, 3, 3, 72}, kSame},               // channels that are no power of two
-      {{1, 4, 4, 192}, {192, 3, 3, 192}, kSame},            //
+      {{1, 4, 4, 192}, {192, 3, 3, 192}, kSame},            // likewise
       {{1, 2, 2, 2048}, {2048, 1, 1, 2048}, {1, 1, 0, 0}},  // too many
       {{1, 8, 8, 64}, {64, 3, 3, 64}, {2, 1, 1, 1}},        // strides that differ
       {{1, 9, 9, 64}, {64, 3, 3, 64}, {3, 3, 1, 1}},        // large ones
