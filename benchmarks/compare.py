@@ -5,7 +5,6 @@ so that whatever else slows the machine slows all; a figure is the median of its
 compared: "error" is the largest difference over the largest value. A ratio is PyTorch's time over ours, 2 meaning that
 PyTorch takes twice as long. Memory is the high-water mark of a whole process's resident set after the warm-up.
 """
-import argparse
 import json
 import math
 import os
@@ -20,6 +19,7 @@ import torch
 
 import compare_files
 import compare_models
+import compare_options
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PASSES = {"forward": "forward", "input": "input gradient", "weight": "weight gradient"}
@@ -235,22 +235,7 @@ def processor():
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/compare", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--avx2", action="store_true", help="no AVX-512 on either side")
-    parser.add_argument("--only", choices=["operations", "models", "eigen"], action="append", help="some of the tables")
-    parser.add_argument("--before", metavar="PROGRAM", help="another build's `compare`: only a table of the two")
-    parser.add_argument("--rows", default="", help="only rows whose label matches this regular expression")
-    parser.add_argument("--turns", type=int, default=7, help="measurements of an operation")
-    parser.add_argument("--least", type=float, default=0.05, help="seconds that a measurement of an operation takes at least")
-    parser.add_argument("--model-turns", type=int, default=5, help="measurements of the autoencoder at batch 1")
-    parser.add_argument("--large-turns", type=int, default=3, help="measurements at batch 4 and of the training step")
-    parser.add_argument("--no-compile", dest="compiled", action="store_false", help="leave torch.compile out (it needs g++)")
-    parser.add_argument("--cpu", action="store_true", help="processor seconds instead of wall-clock seconds, for a busy machine")
-    parser.add_argument("--passive", action="store_true", help="PyTorch's threads sleep while they wait: for a busy machine")
-    parser.add_argument("--json", help="keep every measurement in this file")
-    options = parser.parse_args()
+    options = compare_options.read()
     if options.avx2:
         os.environ.update(ONEDNN_MAX_CPU_ISA="AVX2", ATEN_CPU_CAPABILITY="avx2", MKL_ENABLE_INSTRUCTIONS="AVX2")
     if options.passive:

@@ -26,7 +26,14 @@ struct ReportCommand {
 
 constexpr std::int64_t kLongestWait = 86'400;
 
-/// Reads the runs and writes the page. Whether one of them is not finished.
+/// Whether there is more to come: steps that are missing, or what follows the last one (validation, the
+/// model) while a process is at it.
+bool goes_on(const RunHistory& run) {
+  const bool is_run = run.metrics.lines > 0 || !run.settings.empty();
+  return run.trained_in || (is_run && !run.finished && !run.all_steps_done());
+}
+
+/// Reads the runs and writes the page. Whether one of them goes on.
 bool write_report(const ReportCommand& command) {
   std::vector<RunHistory> runs;
   std::int64_t lines = 0, skipped = 0;
@@ -35,9 +42,7 @@ bool write_report(const ReportCommand& command) {
     lines += runs.back().metrics.lines;
     skipped += runs.back().metrics.skipped;
   }
-  const bool going_on = std::any_of(runs.begin(), runs.end(), [](const RunHistory& run) {
-    return !run.finished && (run.metrics.lines > 0 || !run.settings.empty());
-  });
+  const bool going_on = std::any_of(runs.begin(), runs.end(), goes_on);
   const std::size_t count = runs.size();
   const int refresh = command.watch && going_on ? static_cast<int>(command.every) : 0;
   const std::string page = report_page(std::move(runs), {command.title, refresh});
@@ -48,7 +53,7 @@ bool write_report(const ReportCommand& command) {
   return going_on;
 }
 
-/// Writes it anew whenever a run has gone on, until all are finished.
+/// Writes it anew whenever a run has gone on, until all are over.
 void watch(const ReportCommand& command) {
   const auto states = [&] {
     std::string all;
@@ -99,7 +104,7 @@ Command report_command() {
             kRequired},
            {"-o,--out", "FILE", &c->out, ".html file to write (default report.html)"},
            {"--title", "TEXT", &c->title, "The page's title"},
-           {"--watch", "", &c->watch, "Write it anew while a run goes on, until all are finished"},
+           {"--watch", "", &c->watch, "Write it anew while a run goes on, until all are over"},
            {"--every", "S", &c->every, "With --watch: at most every S seconds (default 10)"}},
           [c](const Common&) { return report(*c); }};
 }

@@ -104,10 +104,11 @@ struct Shown {
 };
 
 const char* state_of(const RunHistory& run) {
-  if (run.finished) return "finished";
+  // one that is resumed with more steps keeps its model until they are done
+  if (run.finished && (!run.trained_in || run.all_steps_done())) return "finished";
   if (run.metrics.lines == 0 && run.settings.empty()) return "no run";
   // a run that is kept without its weights, or is about to write them
-  return run.total && run.metrics.last >= *run.total ? "all steps done, no model here" : "not finished";
+  return run.all_steps_done() ? "all steps done, no model here" : "not finished";
 }
 
 std::string run_json(RunHistory& run, const std::string& label, const Shown& shown, std::size_t parts,

@@ -1,4 +1,4 @@
-# What setup, test, demo and check share. Sourced, not run: `source scripts/lib.sh`.
+# What setup, test, demo, check, compare and paper share. Sourced, not run: `source scripts/lib.sh`.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -11,6 +11,20 @@ say() { printf '%s\n' "$*" >&2; }
 die() {
   say "$(basename "$0"): $*"
   exit 1
+}
+
+# misused REASON: one line, exit code 2.
+misused() {
+  say "$(basename "$0"): $*; see --help"
+  exit 2
+}
+
+# answer_help WORDS: where one of them asks for help, the script's opening comment and the end. Scripts look at every
+# word before anything is installed or built.
+answer_help() {
+  [[ " $* " == *" -h "* || " $* " == *" --help "* ]] || return 0
+  sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$root/scripts/$(basename "$0")"
+  exit 0
 }
 
 # How many compilers may run at once: ONEMODEL_JOBS, else one per processor, with 1.5 GiB of free memory each.

@@ -10,6 +10,7 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "io/bytes.h"
 #include "io/folder.h"
@@ -23,6 +24,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view checkpoint_suffix = ".safetensors";
 constexpr std::size_t longest_line = std::size_t{1} << 16;
+constexpr int kLockTries = 10;
+constexpr std::chrono::milliseconds kLockWait(10);
 
 /// The iteration and kind of a line of metrics.jsonl; -1 where it is none.
 struct Line {
@@ -127,10 +130,21 @@ void RunFolder::remove_temporaries() const {
   });
 }
 
+bool RunFolder::is_trained_in() const {
+  const int descriptor = ::open(metrics_file().c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) return false;
+  const bool held = ::flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(descriptor);
+  return held;
+}
+
 MetricsLog::MetricsLog(std::string path) : path_(std::move(path)) {
   descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
   if (descriptor_ < 0) fail_with("cannot write");
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+  // one who only asks (is_trained_in) lets go at once
+  const auto is_held = [&] { return ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; };
+  for (int tries = 0; is_held(); ++tries, std::this_thread::sleep_for(kLockWait)) {
+    if (tries < kLockTries) continue;
     ::close(descriptor_);
     fail<UsageError>(path_, ": another process is training in this folder");
   }

@@ -40,6 +40,9 @@ class RunFolder {
   bool has_settings() const;
   bool has_steps() const;
 
+  /// True while a process trains there: it holds the metrics' lock.
+  bool is_trained_in() const;
+
   /// Makes the folders that are missing. Error naming the folder and the reason.
   void create() const;
 

@@ -160,6 +160,7 @@ RunHistory read_run(const std::string& path) {
     }
   };
   note([&] { read_settings(folder, history); });
+  history.trained_in = folder.is_trained_in();  // asked first: what it leaves behind is then read
   history.metrics = read_metrics(folder.metrics_file());
   history.written = written_at(folder.metrics_file());
   history.finished = fs::exists(folder.model_file(), error);
@@ -185,7 +186,7 @@ RunHistory read_run(const std::string& path) {
 std::string state_of_run(const std::string& path) {
   const RunFolder folder(path);
   std::error_code error;
-  std::string state;
+  std::string state = folder.is_trained_in() ? "trained in\n" : "";
   for (const std::string& file :
        {folder.metrics_file(), folder.model_file(), folder.config_file(), folder.samples_folder(), path}) {
     const bool is_file = fs::is_regular_file(file, error);

@@ -27,11 +27,15 @@ struct RunHistory {
   MetricsSeries metrics;
   std::optional<std::int64_t> total;    ///< steps of all stages; unset without settings that say it
   bool finished = false;                ///< model.safetensors is there
+  bool trained_in = false;              ///< a process is at work in it
   std::optional<std::int64_t> written;  ///< when metrics were last written, in seconds since 1970
   std::vector<std::pair<std::int64_t, std::string>> samples;  ///< iteration and file, ascending
   std::vector<FoundTable> tables;
   std::vector<std::string> pictures;  ///< files within the folder: PNG, sorted
   std::vector<std::string> notes;     ///< what could not be read, a line each
+
+  /// Metrics reach the last step, whether or not the model is (still) there.
+  bool all_steps_done() const { return total && metrics.last >= *total; }
 };
 
 /// Files found in a folder and in two levels of folders below it: more are not looked at.
@@ -40,7 +44,8 @@ inline constexpr std::size_t kMaxFound = 10'000;
 /// InputError where the folder is missing or holds nothing of all that.
 RunHistory read_run(const std::string& folder);
 
-/// A text that differs where the run's metrics, samples or model do: whether to read it again.
+/// A text that differs where the run's metrics, samples or model do, or who works in it: whether to read it
+/// again.
 std::string state_of_run(const std::string& folder);
 
 }  // namespace om

@@ -1,5 +1,8 @@
 // onemodel report: what its page holds, of runs as they are and as they should not be.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cmath>
@@ -10,6 +13,7 @@
 #include "io/image.h"
 #include "tests/examples/fixture.h"
 #include "tests/examples/program.h"
+#include "train/run_folder.h"
 
 namespace om::test {
 namespace {
@@ -266,7 +270,69 @@ TEST_F(ReportTest, WatchWritesAnewUntilTheRunIsFinished) {
   EXPECT_TRUE(holds(page, "{\"refresh\": 0,"));
 }
 
-TEST_F(ReportTest, WatchIsEndedBySigint) {
+TEST_F(ReportTest, WatchEndsWithRunsThatAreOverWithoutTheirModel) {
+  write("over/config.json", R"({"iterations": 3})");
+  write("over/metrics.jsonl", "{\"iteration\": 3, \"loss\": 1}\n");
+  write("stages/config.json", R"({"iterations": 2, "stage1_iterations": 3, "strategy": "two-networks"})");
+  write("stages/metrics.jsonl", "{\"iteration\": 5, \"loss\": 1}\n");
+  write("tables3/table.json", R"({"rows": [{"z": 1}]})");
+  const ProgramRun run = onemodel_in_shell(
+      "exec timeout 20 \"$0\" \"$@\"",
+      {"report", path("over"), path("stages"), path("tables3"), "-o", path("over.html"), "--watch"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.complaints().size(), 1U) << run.err;
+  const std::string page = content(path("over.html"));
+  EXPECT_TRUE(holds(page, "{\"refresh\": 0,"));
+  EXPECT_TRUE(holds(page, "\"state\": \"all steps done, no model here\""));
+}
+
+// Between the last step and the model lie validation and the leak figure.
+TEST_F(ReportTest, WatchGoesOnAfterTheLastStepWhileTheRunIsAtWork) {
+  write("late/config.json", R"({"iterations": 3})");
+  write("late/metrics.jsonl", "{\"iteration\": 3, \"loss\": 1}\n");
+  write("late/model.safetensors", "of fewer steps");
+  auto log = std::make_unique<MetricsLog>(path("late/metrics.jsonl"));
+  RunningProgram report({"report", path("late"), "-o", path("late.html"), "--watch", "--every", "1"});
+  EXPECT_TRUE(report.says("1 lines of metrics")) << report.said();
+  fs::remove(path("late/model.safetensors"));
+  log->append(R"({"iteration": 3, "validation": {"psnr": 20}})");
+  EXPECT_TRUE(report.says("2 lines of metrics")) << report.said();
+  EXPECT_TRUE(holds(content(path("late.html")), "{\"refresh\": 1,"));
+  log.reset();  // its end, though no file tells of it
+  bool ended = false;
+  for (int i = 0; i < 200 && !ended; ++i, std::this_thread::sleep_for(std::chrono::milliseconds(50)))
+    ended = holds(content(path("late.html")), "{\"refresh\": 0,");
+  EXPECT_TRUE(ended);
+  if (!ended) report.send(SIGKILL);
+  EXPECT_EQ(report.end().exit_code, 0) << report.said();
+}
+
+TEST_F(ReportTest, ARunThatIsMadeLongerIsNotFinished) {
+  write("longer/config.json", R"({"iterations": 9})");
+  write("longer/metrics.jsonl", "{\"iteration\": 3, \"loss\": 1}\n");
+  write("longer/model.safetensors", "of three steps");
+  {
+    const MetricsLog log(path("longer/metrics.jsonl"));
+    EXPECT_TRUE(holds(page_of({"longer"}), "\"state\": \"not finished\""));
+  }
+  EXPECT_TRUE(holds(page_of({"longer"}), "\"state\": \"finished\""));
+}
+
+// Asking whether somebody trains there keeps nobody from it.
+TEST_F(ReportTest, ALookAtTheLockRefusesNoRun) {
+  write("looked/metrics.jsonl", "");
+  const int look = ::open(path("looked/metrics.jsonl").c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_EQ(::flock(look, LOCK_SH | LOCK_NB), 0);
+  std::thread away([look] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(15));
+    ::close(look);
+  });
+  EXPECT_NO_THROW(MetricsLog(path("looked/metrics.jsonl")));
+  away.join();
+}
+
+TEST_F(ReportTest, WatchOfARunThatWasBrokenOffIsEndedBySigint) {
+  write("live2/config.json", R"({"iterations": 2})");
   write("live2/metrics.jsonl", "{\"iteration\": 1, \"loss\": 1}\n");
   const ProgramRun run = onemodel_interrupted({"report", path("live2"), "-o", path("live2.html"), "--watch"},
                                               "1 lines of metrics");
