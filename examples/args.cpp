@@ -105,6 +105,8 @@ void set_value(const Option& option, std::vector<std::string> words) {
   const auto assign = [&](auto* target) {
     using T = std::remove_pointer_t<decltype(target)>;
     if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+      if (std::find(words.begin(), words.end(), "") != words.end())
+        fail<UsageError>(long_name(option.name), " expects a name, got nothing");
       *target = words;
     } else if constexpr (std::is_same_v<T, std::optional<std::int64_t>> ||
                          std::is_same_v<T, std::optional<double>>) {
@@ -139,6 +141,11 @@ std::optional<Common> parse_arguments(const Command& command, const std::vector<
   std::vector<std::string> names = {"--help"};
   for (const Option& option : options)
     if (option.name[0] == '-') names.push_back(long_name(option.name));
+
+  // CLI11 would give `--option=` the word after it
+  for (const std::string& word : arguments)
+    for (const std::string& name : names)
+      if (word == name + '=') fail<UsageError>(command.name, ": ", name, " expects a value, got nothing");
 
   try {
     std::vector<std::string> words(arguments.size());  // CLI11 wants them reversed

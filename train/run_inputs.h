@@ -18,8 +18,7 @@ struct RunInputs {
   bool operator==(const RunInputs&) const = default;
 };
 
-/// A text that differs where the names (below the folder) or sizes of two folders' images do. InputError
-/// where one cannot be looked at.
+/// A text that differs where the names (below the folder) or sizes of two folders' images do.
 std::string listing_of(const ImageFolder& folder);
 
 /// Writes atomically.

@@ -172,6 +172,9 @@ TEST_F(UsageTest, WrongUsageIsTwo) {
   expect_error(2, {"generate", "--out", out, "--out", out}, "generate: --out is given more than once");
   expect_error(2, {"train", "--gpus", "3", "--ranks", "2"}, "train: --ranks is given more than once");
   expect_error(2, {"import", generator, "-o"}, "import: --out expects OUT, got nothing");
+  expect_error(2, {"generate", "--generator", generator, "--out=", "--count", "2"},
+               "generate: --out expects a value, got nothing");
+  expect_error(2, {"report", ""}, "report: RUNS expects a name, got nothing");
   const auto generate = [&](const Words& more) {
     Words words = {"generate", "--generator", generator, "--out", out};
     words.insert(words.end(), more.begin(), more.end());

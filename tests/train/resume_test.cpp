@@ -211,6 +211,21 @@ TEST_F(Resume, ListingsTellNamesAndSizesApart) {
   EXPECT_NE(listing_of(ImageFolder(tiny_.config.images + "2")), before);
 }
 
+// As any picture in a folder that cannot be read.
+TEST_F(Resume, ALinkThatLeadsNowhereIsSkippedInTraining) {
+  for (const std::string& folder : {tiny_.config.images, tiny_.config.val}) {
+    const std::string before = listing_of(ImageFolder(folder));
+    fs::create_symlink("nowhere", folder + "/dangling.png");
+    EXPECT_NE(listing_of(ImageFolder(folder)), before);
+  }
+  EXPECT_GT(tiny_.run("run").unreadable, 0);
+  EXPECT_TRUE(std::any_of(tiny_.log.begin(), tiny_.log.end(), [](const std::string& line) {
+    return line.find("dangling.png: cannot open") != std::string::npos;
+  }));
+  EXPECT_EQ(read_run_inputs(tiny_.out("run") + "/inputs.json").images,
+            listing_of(ImageFolder(tiny_.config.images)));
+}
+
 TEST_F(Resume, InputsGoThroughTheirFile) {
   const std::string path = (tiny_.folder() / "inputs.json").string();
   EXPECT_EQ(read_run_inputs(path), RunInputs());
