@@ -63,7 +63,7 @@ TEST_F(ScriptsTest, HelpIsAnsweredAtOnce) {
       EXPECT_EQ(run.exit_code, 0);
       EXPECT_EQ(run.err, "");
       EXPECT_NE(run.out.find("  scripts/" + name + " "), std::string::npos) << run.out;
-      EXPECT_EQ(run.out.find("source \""), std::string::npos) << run.out;  // the comment alone
+      EXPECT_EQ(run.out.find("set -euo"), std::string::npos) << run.out;  // the comment alone
       EXPECT_FALSE(worked());
     }
   }
