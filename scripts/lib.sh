@@ -1,4 +1,4 @@
-# What setup, test, demo, check, compare and paper share. Sourced, not run: `source scripts/lib.sh`.
+# What setup, test, demo, check, compare, device and paper share. Sourced, not run: `source scripts/lib.sh`.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
