@@ -34,9 +34,7 @@ void CudaBackend::conv2d_activation(In x, In w, const Activation& then, Out y, c
   ConvArrays arrays{
       ConvKind::forward, x.dtype, y.dtype, const_cast<void*>(x.data), const_cast<void*>(w.data), y.data,
       x.shape,           w.shape, y.shape};
-  if (y.dtype == DType::f32 && y.shape.elements() > 0 && x.shape.elements() > 0 &&
-      small_convolution(*this, arrays, params, ArgumentPointers<float>(then)))
-    return;
+  if (small_convolution(*this, arrays, params, ArgumentPointers<float>(then))) return;
   const auto apart = [&](void* to) {
     const Out result{to, y.dtype, y.shape};
     conv2d(x, w, result, params);

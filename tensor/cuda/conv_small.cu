@@ -392,12 +392,11 @@ bool compiled_for(int capability) {
 /// Nothing where the convolution is not a small one.
 std::optional<Launch> launch_of(const CudaBackend& backend, const ConvArrays& arrays,
                                 const Conv2dParams& params) {
-  Launch l;
-  l.transposed = arrays.kind == ConvKind::input_grad;
+  const bool transposed = arrays.kind == ConvKind::input_grad;
   if (arrays.dtype != DType::f32 || arrays.result != DType::f32 || params.math != Math::tf32) return {};
   if (arrays.kind == ConvKind::weight_grad || !compiled_for(backend.capability())) return {};
-  const Shape &source = l.transposed ? arrays.y_shape : arrays.x_shape,
-              &result = l.transposed ? arrays.x_shape : arrays.y_shape, &w = arrays.w_shape;
+  const Shape &source = transposed ? arrays.y_shape : arrays.x_shape,
+              &result = transposed ? arrays.x_shape : arrays.y_shape, &w = arrays.w_shape;
   const std::int64_t stride = params.stride_h, taps = w[1] * w[2];
   const auto pixels = [](const Shape& image) { return image[0] * image[1] * image[2]; };
   if (pixels(source) == 0 || pixels(result) == 0) return {};
@@ -405,14 +404,16 @@ std::optional<Launch> launch_of(const CudaBackend& backend, const ConvArrays& ar
   const std::int64_t sum = source[3];
   if (sum < kCluster * kDepth || sum > kMostSummed || !std::has_single_bit(static_cast<std::uint64_t>(sum)))
     return {};
-  if (result[3] % kColumns != 0 || result[3] > kMostChannels) return {};
+  if (result[3] == 0 || result[3] % kColumns != 0 || result[3] > kMostChannels) return {};
   if (taps > kMostTaps || stride != params.stride_w || stride > 2) return {};
   if (!aligned(16, arrays.x, arrays.w, arrays.y)) return {};
 
+  Launch l;
+  l.transposed = transposed;
   Product& p = l.product;
-  p.source = static_cast<const float*>(l.transposed ? arrays.y : arrays.x);
+  p.source = static_cast<const float*>(transposed ? arrays.y : arrays.x);
   p.weights = static_cast<const float*>(arrays.w);
-  p.result = static_cast<float*>(l.transposed ? arrays.x : arrays.y);
+  p.result = static_cast<float*>(transposed ? arrays.x : arrays.y);
   p.images = static_cast<int>(source[0]);
   p.source_height = static_cast<int>(source[1]), p.source_width = static_cast<int>(source[2]);
   p.sum_channels = static_cast<int>(sum);
@@ -420,11 +421,11 @@ std::optional<Launch> launch_of(const CudaBackend& backend, const ConvArrays& ar
   p.result_height = static_cast<int>(result[1]), p.result_width = static_cast<int>(result[2]);
   p.result_channels = static_cast<int>(result[3]);
   p.all_taps = static_cast<int>(taps);
-  if (!l.transposed)
+  if (!transposed)
     describe_forward(p, w, params);
   else if (!describe_input_grad(p, w, params))
     return {};
-  if (!lay_out(l, l.transposed ? static_cast<int>(stride * stride) : 1, backend.most_shared_memory()))
+  if (!lay_out(l, transposed ? static_cast<int>(stride * stride) : 1, backend.most_shared_memory()))
     return {};
   return l;
 }

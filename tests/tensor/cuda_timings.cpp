@@ -1,5 +1,6 @@
 // Times kernels of the cuda backend, one line each: name, microseconds a call, TFLOP/s or GB/s. Medians of 7
-// rounds of many calls between two waits. scripts/device_torch.py prints the same rows from PyTorch.
+// rounds of many calls between two waits. scripts/device_torch.py prints the same rows from PyTorch, but for
+// the small convolutions, whose peer is cuDNN here.
 #include "tests/tensor/cuda_timings.h"
 
 namespace om::cuda_timings {
@@ -144,14 +145,12 @@ void filters(Backend& b, DType dtype) {
 }  // namespace
 }  // namespace om::cuda_timings
 
-/// With any argument, the small convolutions alone.
-int main(int count, char**) {
+int main() {
   using namespace om;
   try {
     Backend& b = backend("cuda");
     std::printf("%s\n", b.description().c_str());
     for (const int channels : {512, 528}) cuda_timings::small_convolutions(b, channels);
-    if (count > 1) return 0;
     for (const auto& [size, channels] : {std::pair{64, 512}, std::pair{128, 256}}) {
       cuda_timings::convolutions(b, size, channels, DType::f32, Math::strict);
       cuda_timings::convolutions(b, size, channels, DType::f32, Math::tf32);
