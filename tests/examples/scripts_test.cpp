@@ -103,5 +103,43 @@ TEST_F(ScriptsTest, WordsOfCtestPass) {
   }
 }
 
+TEST_F(ScriptsTest, PaperRefusesSettingsThatAreNone) {
+  for (const auto& [name, value] :
+       {std::pair{"PAPER_SEEDS", "1 a"}, {"PAPER_SEEDS", " "}, {"PAPER_STEPS", "0"}}) {
+    SCOPED_TRACE(name);
+    ::setenv(name, value, 1);
+    const ProgramRun run = script("paper", {"list"});
+    ::unsetenv(name);
+    EXPECT_EQ(run.exit_code, 1);
+    EXPECT_EQ(run.complaints().size(), 1U) << run.err;
+    EXPECT_TRUE(run.err.starts_with(std::string("paper: ") + name + " expects ")) << run.err;
+    EXPECT_NE(run.err.find(std::string("got '") + value + "'"), std::string::npos) << run.err;
+  }
+}
+
+// What precisions lie off float32 after the same seeds: +0.2 and +0.1, and -0.3 and +0.1.
+TEST_F(ScriptsTest, CurvesSayTheMeanAndItsError) {
+  const auto run_of = [](const std::string& precision, const std::string& seed, const std::string& psnr) {
+    const std::string folder = path("curves/curve-" + precision + "-seed" + seed);
+    fs::create_directories(folder);
+    std::ofstream(folder + "/model.safetensors");
+    std::ofstream(folder + "/metrics.jsonl")
+        << "{\"iteration\": 1, \"validation\": {\"psnr\": 9}}\n"
+        << "{\"iteration\": 2, \"validation\": {\"ssim\": 0.5, \"psnr\": " << psnr << "}}\n";
+  };
+  run_of("fp32", "4", "31.4"), run_of("fp32", "17", "32.3");
+  run_of("tf32", "4", "31.6"), run_of("tf32", "17", "32.4");
+  run_of("bf16", "4", "31.1"), run_of("bf16", "17", "32.4");
+  const ProgramRun run =
+      onemodel_in_shell("PAPER_OUT='" + path("curves") + "' PAPER_SEEDS='4 17' PAPER_ONEMODEL=/bin/true " +
+                            "PAPER_BACKEND=cpu exec timeout 20 \"$@\"",
+                        {std::string(ONEMODEL_SOURCE_DIR) + "/scripts/paper", "curves"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  for (const char* line :
+       {"tf32  31.600  32.400  mean beside fp32 +0.150 dB over 2 seeds, standard error 0.050\n",
+        "bf16  31.100  32.400  mean beside fp32 -0.100 dB over 2 seeds, standard error 0.200\n"})
+    EXPECT_NE(run.out.find(line), std::string::npos) << run.out;
+}
+
 }  // namespace
 }  // namespace om::test
