@@ -122,7 +122,7 @@ TEST_F(ScriptsTest, CurvesSayTheMeanAndItsError) {
   const auto run_of = [](const std::string& precision, const std::string& seed, const std::string& psnr) {
     const std::string folder = path("curves/curve-" + precision + "-seed" + seed);
     fs::create_directories(folder);
-    std::ofstream(folder + "/model.safetensors");
+    std::ofstream(folder + "/model.safetensors") << "a model";
     std::ofstream(folder + "/metrics.jsonl")
         << "{\"iteration\": 1, \"validation\": {\"psnr\": 9}}\n"
         << "{\"iteration\": 2, \"validation\": {\"ssim\": 0.5, \"psnr\": " << psnr << "}}\n";
